@@ -1,0 +1,190 @@
+"""Models on disk: start from a pretrained one or from scratch, save one that can think, load it again.
+
+A checkpoint is an ordinary folder of its model class (safetensors, stock config and tokenizer). What makes it
+think is the block `latentcot` in its config.json: the row's frame, the number of thoughts, the answer's budget.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+
+from latentcot.config import ModelConfig, Scratch
+from latentcot.core import Frame, Layout, Slot, UserError
+from latentcot.tokens import Markers, add_markers, encode_question, word_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BLOCK = "latentcot"
+
+
+@dataclass
+class Checkpoint:
+    """A model with its tokenizer, and what it takes to answer a question with it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    frame: Frame
+    thoughts: int
+    row: str
+    max_new_tokens: int = 128
+
+    @property
+    def positions(self) -> int | None:
+        """Longest sequence that the model has positions for; None if there is no such limit."""
+        limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit
+
+    def layout(self, question: str, thoughts: int | None = None) -> Layout:
+        """A question laid out for answering, with the checkpoint's own number of thoughts unless one is given.
+
+        UserError if the question is empty, or leaves no room for an answer in the model's positions.
+        """
+        question, thoughts = question.strip(), self.thoughts if thoughts is None else thoughts
+        if not question:
+            raise UserError("the question is empty: write one")
+        layout = self.frame.layout(encode_question(question, self.tokenizer), thoughts)
+        if self.positions is not None and len(layout) >= self.positions:
+            raise UserError(
+                f"the question and its {thoughts} thoughts need {len(layout)} positions and the model "
+                f"has {self.positions} for them and the answer: shorten the question or think less ({question!r:.60})"
+            )
+        return layout
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint; `load` and every Hugging Face tool read it."""
+        block = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
+        setattr(self.model.config, BLOCK, {**block, "frame": asdict(self.frame)})
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load(folder: str | Path, device: str | None = None) -> Checkpoint:
+    """Load a checkpoint that `train` wrote: its folder, or a run's folder (then its best checkpoint).
+
+    `device` defaults to a GPU where there is one. UserError if the folder is missing or holds no thinking model.
+    """
+    path = Path(folder)
+    if (path / "best" / "config.json").is_file():
+        path = path / "best"
+    block = _read_block(path)
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    frame = block["frame"]
+    frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
+    return Checkpoint(model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"])
+
+
+def _read_block(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        block = json.loads(file.read_text(encoding="utf-8")).get(BLOCK)
+    except OSError as error:
+        raise UserError(f"{path}: no checkpoint there: give a run's folder or a checkpoint's") from error
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON ({error}): the checkpoint is damaged, copy or train it again") from error
+    if not isinstance(block, dict):
+        raise UserError(f"{file}: no '{BLOCK}' block: this model was not trained by latentcot, train it first")
+    return block
+
+
+def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
+    """The model, its tokenizer and its markers that a run starts from. `texts` feed a word-level tokenizer."""
+    model, tokenizer = _pretrained(config) if config.base else _from_scratch(config.scratch, texts)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{config.base or config.scratch.tokenizer}: its tokenizer has no eos token: give it one")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    markers = add_markers(tokenizer, model, config.markers_like)
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer, markers
+
+
+def _pretrained(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    name = str(config.base)
+    if Path(name).is_dir() and (Path(name) / "best" / "config.json").is_file():
+        name = str(Path(name) / "best")
+    try:
+        stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+        require_thinker(stock, name)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+    except OSError as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"model.base {name!r} cannot be loaded: {first} Give a hub id or a local folder") from error
+    return model, tokenizer
+
+
+def _from_scratch(scratch: Scratch, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if scratch.tokenizer == "words":
+        tokenizer = word_tokenizer(texts)
+    else:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(scratch.tokenizer)
+        except OSError as error:
+            raise UserError(f"model.scratch.tokenizer {scratch.tokenizer!r}: {str(error).splitlines()[0]}") from error
+    special = {
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
+    }  # The stock defaults point past a small vocabulary.
+    config = _architecture(scratch, vocab_size=len(tokenizer), **special)
+    require_thinker(config, scratch.architecture)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer
+
+
+def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
+    if scratch.config is not None:
+        if not scratch.config.is_file():
+            raise UserError(f"model.scratch.config {scratch.config}: no such file")
+        return AutoConfig.from_pretrained(scratch.config, **tokens)
+    sizes: dict[str, Any] = {
+        "hidden_size": scratch.width,
+        "num_hidden_layers": scratch.layers,
+        "num_attention_heads": scratch.heads,
+        "num_key_value_heads": scratch.heads,
+        "head_dim": scratch.width // scratch.heads,
+        "intermediate_size": 4 * scratch.width,
+        "ffn_dim": 4 * scratch.width,
+        "word_embed_proj_dim": scratch.width,
+        "max_position_embeddings": scratch.positions,
+        "initializer_range": scratch.initializer_range,
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout", "attention_dropout"), scratch.dropout),
+        "hidden_dropout": scratch.dropout,
+    }
+    try:
+        known = AutoConfig.for_model(scratch.architecture)
+    except ValueError as error:
+        raise UserError(
+            f"model.scratch.architecture {scratch.architecture!r} is not a model type of transformers: "
+            "give gpt2, gpt_neox, llama, qwen2, qwen3, gemma3_text, opt, ..."
+        ) from error
+    if getattr(known, "activation_function", None) == "gelu_new":
+        sizes["activation_function"] = "gelu_pytorch_tanh"  # The same function in one kernel instead of eight.
+    # Architectures name their sizes differently; each takes those that it has.
+    return AutoConfig.for_model(
+        scratch.architecture, **{key: value for key, value in sizes.items() if hasattr(known, key)}, **tokens
+    )
+
+
+def require_thinker(config: PretrainedConfig, name: str) -> None:
+    """UserError unless models of this configuration can think: a causal decoder with a KV cache."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if config.is_encoder_decoder:
+        raise UserError(f"{name}: an encoder-decoder model cannot think this way: give a causal language model")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
+        raise UserError(f"{name}: a {config.model_type} model is no causal language model: give one that is")
+    stock = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if stock is not None and (stock._is_stateful or not hasattr(config.get_text_config(), "use_cache")):
+        raise UserError(f"{name}: a {config.model_type} model keeps no KV cache for thoughts: give one that does")

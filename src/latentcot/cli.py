@@ -1,0 +1,302 @@
+"""The command line. Every verb is a function; torch is imported inside those that need it, so help is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from latentcot import __version__, methods
+from latentcot.config import RunConfig, recipe_parser
+from latentcot.core import UserError
+
+
+def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
+    """Train No-CoT, CoT and Coconut on a small task from scratch, and print their table.
+
+    Args:
+        seed: Seed of the data and of the models.
+        run: Folder for the runs and the report. The same command continues what was interrupted there.
+        json: Also write the table to this file.
+    """
+    from latentcot.quickstart import quickstart
+
+    result = quickstart(run, seed)
+    _write_json(json, result)
+
+
+def make_prosqa(
+    out: Path, seed: int = 0, train: int = 17886, valid: int = 300, test: int = 500, nodes: int = 28
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        nodes: Nodes of a graph before isolated ones are dropped (published: 28).
+    """
+    from latentcot.data import prosqa
+
+    _write_splits(out, prosqa.make_splits({"train": train, "valid": valid, "test": test}, seed, nodes=nodes))
+
+
+def make_chains(
+    out: Path, seed: int = 0, train: int = 6400, valid: int = 250, test: int = 500, symbols: int = 6, hops: int = 4
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as permutations.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        symbols: Symbols that the arrows join.
+        hops: Longest chain; a question has 1 to so many hops.
+    """
+    from latentcot.data import chains
+
+    sizes = {"train": train, "valid": valid, "test": test}
+    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, hops=(1, hops)))
+
+
+def _write_splits(out: Path, splits: dict[str, Any]) -> None:
+    from latentcot.data import records
+
+    files = {name: out / f"{name}.json" for name in splits}
+    for file in files.values():
+        if file.exists():
+            raise UserError(f"{file}: exists: give --out a new folder, or remove the file")
+    for name, file in files.items():
+        records.write(file, splits[name])
+        print(f"{file}: {len(splits[name]):,} questions")
+
+
+def check_data(files: list[Path]) -> None:
+    """Read record files whole, print statistics and every fault; exit 0 when sound, 2 when not.
+
+    Args:
+        files: JSON or JSONL record files; several are also compared with each other.
+    """
+    from latentcot.data.check import check, render
+
+    report = check(files)
+    print(render(report))
+    if report.faults:
+        raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
+
+
+def run_train(run: Path, recipe: RunConfig) -> None:
+    """Train a row of the paper's Table 1; the same command continues an interrupted run.
+
+    Args:
+        run: Folder for the run. One that holds another run is refused.
+        recipe: The configuration, whose fields are flags of their own.
+    """
+    from latentcot.training.run import train
+
+    result = train(recipe, run)
+    best = result["best"]
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"{result['row']}: {result['updates']:,} updates in {result['seconds']:,.0f} s")
+        if best:
+            print(f"best of the last stage: accuracy {best['accuracy']:.1%} with {best['tokens']:.1f} tokens")
+        print(run / "best")
+
+
+def run_eval(
+    checkpoint: Path,
+    data: Path,
+    thoughts: int | None = None,
+    batch_size: int = 64,
+    json: Path | None = None,
+    predictions: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Accuracy, tokens and time of a checkpoint on a record file, greedy, by the published rule.
+
+    Args:
+        checkpoint: Folder of a checkpoint, or of a run (then its best checkpoint).
+        data: JSON or JSONL record file.
+        thoughts: Force this number of thoughts (default: the checkpoint's own).
+        batch_size: Questions answered at once.
+        json: Write the result here too (default: eval-DATA.json beside the checkpoint).
+        predictions: Also write every answer to this JSON-lines file.
+        limit: Use only the first so many records.
+    """
+    _positive(batch_size=batch_size, limit=limit)
+    from latentcot.checkpoint import load
+    from latentcot.data import records
+    from latentcot.evaluation.answers import evaluate
+    from latentcot.training.trainer import write_lines
+
+    examples = records.read(data)[:limit]
+    loaded = load(checkpoint)
+    result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
+    metrics = {
+        "row": loaded.row, **result.metrics(), "data": str(data), "sha256": records.digest(data),
+    }  # fmt: skip
+    _write_json(json or checkpoint / f"eval-{data.stem}{'' if thoughts is None else f'-k{thoughts}'}.json", metrics)
+    if predictions is not None:
+        write_lines(predictions, result.records())
+    for name, value in metrics.items():
+        print(f"{name:20} {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def run_generate(
+    checkpoint: Path,
+    questions: list[str],
+    thoughts: int | None = None,
+    max_new_tokens: int | None = None,
+    sample: bool = False,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+    stream: bool = False,
+) -> None:
+    """Answer questions.
+
+    Args:
+        checkpoint: Folder of a checkpoint, or of a run (then its best checkpoint).
+        questions: One or more questions; - reads one a line from standard input.
+        thoughts: Force this number of thoughts (default: the checkpoint's own).
+        max_new_tokens: Longest answer (default: the checkpoint's own budget).
+        sample: Draw tokens instead of taking the likeliest.
+        temperature: Of the draw; below 1 is more certain.
+        top_p: Draw from the likeliest tokens that hold this much probability.
+        top_k: Draw from so many likeliest tokens; 0 is all.
+        seed: Of the draw.
+        stream: Print the answer as it is written.
+    """
+    _positive(max_new_tokens=max_new_tokens)
+    if sample and temperature <= 0:
+        raise UserError(f"--temperature is {temperature}: give a positive number, or leave --sample out")
+    from transformers import TextStreamer, set_seed
+
+    from latentcot.checkpoint import load
+    from latentcot.generate import answer
+
+    loaded = load(checkpoint)
+    options: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    if sample:
+        options |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
+    set_seed(seed)
+    texts = [line for text in questions for line in (sys.stdin if text == "-" else [text])]
+    if stream:
+        for text in texts:
+            streamer = TextStreamer(loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
+            answer(loaded, [text], thoughts=thoughts, streamer=streamer, **options)
+    else:
+        for prediction in answer(loaded, texts, thoughts=thoughts, **options):
+            print(prediction.text)
+
+
+def _positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} is {value}: give 1 or more")
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
+    ("quickstart",): (run_quickstart, {}),
+    ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "chains"): (make_chains, {}),
+    ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
+    ("train",): (run_train, {}),
+    ("eval",): (run_eval, {"checkpoint": {"type": Path}}),
+    ("generate",): (run_generate, {"checkpoint": {"type": Path}, "questions": {"nargs": "+", "type": str}}),
+}
+"""Every verb, its function, and which of the function's parameters are positional."""
+
+GROUPS = {
+    (): "Language models that reason in continuous latent space (Coconut, arXiv 2412.06769).",
+    ("data",): "Make and check data.",
+    ("data", "make"): "Make a data set: OUT/train.json, valid.json and test.json.",
+}
+
+
+def build_parser() -> ArgumentParser:
+    """The whole command line."""
+    groups: dict[tuple[str, ...], tuple[ArgumentParser, Any]] = {}
+    for path, description in GROUPS.items():  # jsonargparse wants a group before what stands in it.
+        parser = _parser(description)
+        if path:
+            groups[path[:-1]][1].add_subcommand(path[-1], parser, help=description)
+        groups[path] = parser, parser.add_subcommands(dest="verb", metavar="VERB", title="verbs")
+    for path, (function, positional) in VERBS.items():
+        groups[path[:-1]][1].add_subcommand(path[-1], _verb(function, positional), help=_summary(function))
+    groups[()][0].add_argument("--version", action="version", version=f"latentcot {__version__}")
+    return groups[()][0]
+
+
+def _parser(description: str) -> ArgumentParser:
+    return ArgumentParser(prog="latentcot", description=description, allow_abbrev=False, exit_on_error=False)
+
+
+def _verb(function: Callable[..., None], positional: dict[str, dict[str, Any]]) -> ArgumentParser:
+    parser = recipe_parser() if function is run_train else _parser("")
+    parser.description = _summary(function)
+    for name, options in positional.items():
+        parser.add_argument(name, **options)
+    parser.add_function_arguments(function, skip={*positional, "recipe"})
+    return parser
+
+
+def _summary(function: Callable[..., None]) -> str:
+    return (function.__doc__ or "").split("\n\n")[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 2 for a fault that the user can mend, 1 for any other."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        parser = build_parser()
+        chosen = parser.instantiate(parser.parse_args([word for word in words if word != "--debug"]))
+        path: tuple[str, ...] = ()
+        while "verb" in chosen:
+            path = (*path, chosen["verb"])
+            chosen = chosen[path[-1]]
+        function, values = VERBS[path][0], {name: value for name, value in vars(chosen).items() if name != "config"}
+        if function is run_train:
+            values = {"run": values.pop("run"), "recipe": RunConfig(**values)}
+        function(**values)
+    except (UserError, ArgumentError) as error:
+        return _fail(2, _one_line(error), debug)
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted; the same command continues a training run", debug)
+    except Exception as error:
+        return _fail(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", debug)
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    """An error's message in one line, with the rows named where a row is unknown."""
+    text = " ".join(str(error).split())
+    if 'key "method"' in text or "key 'method'" in text:
+        rows = ", ".join(name for name in methods.__all__ if name != "Method")
+        return f"method: no such row, or an option that it does not have: give one of {rows}, or a dotted name ({text})"
+    return text
+
+
+def _fail(code: int, message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"latentcot: error: {message}", file=sys.stderr)
+    return code

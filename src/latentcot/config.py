@@ -1,0 +1,162 @@
+"""Everything a run can be told: defaults < recipe < flags. The resolved YAML is saved beside every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from latentcot.core import UserError
+from latentcot.curriculum import Curriculum
+from latentcot.methods import Coconut, Method
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A model from scratch: a stock architecture of transformers at a size of your own, and its tokenizer."""
+
+    architecture: str = "gpt2"
+    """Model type in transformers: gpt2, gpt_neox, llama, qwen2, qwen3, gemma3_text, opt, ..."""
+    layers: int = 12
+    heads: int = 12
+    width: int = 768
+    """Hidden size."""
+    positions: int = 1024
+    """Longest sequence, thoughts included."""
+    dropout: float = 0.1
+    initializer_range: float = 0.02
+    """Standard deviation of the initial weights. Narrow models learn sooner with more (about width ** -0.5)."""
+    config: Path | None = None
+    """A config.json to build from instead of the fields above (its vocabulary size is replaced)."""
+    tokenizer: str = "words"
+    """words: one token a word, built from the training data; else a tokenizer's hub id or folder."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "width", "positions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.scratch.{name} is {getattr(self, name)}: give 1 or more")
+        if self.width % self.heads:
+            raise UserError(f"model.scratch.width {self.width} must be a multiple of model.scratch.heads {self.heads}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model to start from: `base`, or `scratch` where there is none."""
+
+    base: str | None = None
+    """Hub id or local folder of any causal LM, or an earlier run's checkpoint."""
+    scratch: Scratch = field(default_factory=Scratch)
+    markers_like: str = "<<"
+    """The text whose first token the markers' embeddings start as a copy of (pretrained models)."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Leave it off unless you have read that code."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Record files: JSON or JSONL with `question`, `steps` and `answer`."""
+
+    train: Path | None = None
+    valid: Path | None = None
+    train_limit: int | None = None
+    """Use only the first so many training records."""
+    valid_limit: int | None = None
+    reshuffle: bool = False
+    """Put the facts of every question in a new order in every epoch."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimizer and the loop. Defaults are the paper's."""
+
+    lr: float = 1e-4
+    weight_decay: float = 0.01
+    batch_size: int = 128
+    """Examples in one update, over all devices."""
+    micro_batch: int | None = None
+    """Examples that one device takes at once (the rest is accumulated); the whole share if left out."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Of the learning rate, after the warm-up."""
+    warmup_steps: int = 0
+    """Updates over which the learning rate rises from 0."""
+    clip: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is automatic mixed precision over fp32 weights."""
+    eval_every: int = 1
+    """Epochs between validations; the last epoch of a stage is always validated."""
+    eval_batch_size: int = 64
+    max_new_tokens: int = 128
+    """Budget of written tokens for an answer (the paper: 64 on GSM8k, 128 elsewhere)."""
+    save_steps: int | None = None
+    """Updates between checkpoints to resume from; once an epoch if left out."""
+    keep_stages: bool = False
+    """Keep the checkpoint at the end of every stage, in stage-0, stage-1, ..."""
+    report_to: str = "none"
+    """Trackers of transformers: tensorboard, wandb, trackio, ..."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "eval_every", "eval_batch_size", "max_new_tokens", "micro_batch", "save_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"train.{name} is {value}: give 1 or more")
+        if self.lr <= 0:
+            raise UserError(f"train.lr is {self.lr}: give a positive number")
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            raise UserError(
+                f"train.batch_size {self.batch_size} must be a multiple of train.micro_batch {self.micro_batch}"
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run."""
+
+    method: Method = field(default_factory=Coconut)
+    """The row of Table 1, by class name (CoT, NoCoT, ICoT, PauseToken, Coconut, WithoutCurriculum, WithoutThought,
+    PauseAsThought, PauseMultipass) or by the dotted name of a class of your own."""
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+
+
+def recipe_parser() -> ArgumentParser:
+    """A parser whose flags are the fields of `RunConfig` and whose `--config` reads recipes."""
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="latentcot", allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="Recipe: a YAML file of the options below.")
+    parser.add_class_arguments(RunConfig)
+    return parser
+
+
+def load_config(recipe: str | Path, **fields: Any) -> RunConfig:
+    """A recipe as a configuration, with whole fields of `RunConfig` replaced; UserError if it is faulty."""
+    from jsonargparse import ArgumentError
+
+    parser = recipe_parser()
+    try:
+        parsed = parser.instantiate(parser.parse_args([f"--config={recipe}"]))
+    except ArgumentError as error:
+        raise UserError(f"{recipe}: {' '.join(str(error).split())}") from error
+    return replace(RunConfig(**{name: value for name, value in vars(parsed).items() if name != "config"}), **fields)
+
+
+def to_mapping(config: RunConfig) -> dict[str, Any]:
+    """The configuration as the plain mapping that a recipe's YAML holds."""
+    kind = type(config.method)
+    mapping: dict[str, Any] = _plain(asdict(config))
+    mapping["method"] = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": asdict(config.method)}
+    return mapping
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return str(tree) if isinstance(tree, Path) else tree

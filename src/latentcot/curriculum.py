@@ -1,0 +1,94 @@
+"""The curriculum: which stages there are, how long each lasts, and how often an example visits another one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from latentcot.core import EVERY_STEP, Stage, UserError
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """Stage 0 is ordinary chain-of-thought; stage k replaces the first k steps by thoughts (section 3 of the paper)."""
+
+    stages: int = 6
+    """Stages after stage 0. The last of them fixes the number of thoughts at evaluation."""
+    thoughts_per_step: int = 1
+    """Thoughts that replace one step (c in the paper)."""
+    drop_rest: bool = False
+    """Add one more stage that keeps the last number of thoughts and drops every remaining step (GSM8k)."""
+    epochs_first: int = 5
+    """Epochs in stage 0. With 0 the run starts in stage 1, as from a CoT checkpoint."""
+    epochs_per_stage: int = 5
+    """Epochs in each later stage."""
+    epochs: int = 50
+    """Epochs in all: what the stages leave over is spent in the last one."""
+    number: Literal["constant", "per_example"] = "constant"
+    """constant: a stage's number of thoughts for every example; per_example: at most c for each step it has."""
+    mix: float = 0.0
+    """Probability that an example is laid out for a uniformly drawn stage instead of the current one."""
+    mix_from: Literal["reached", "all"] = "reached"
+    """Stages that mixing draws from: those reached so far, or all of them."""
+    advance_at: float | None = None
+    """End a stage, the last one included, as soon as accuracy on validation reaches this share; its epochs are then
+    the most that it may take. Left out, as published: every stage takes all its epochs."""
+    reset_optimizer: bool = True
+    """Reset the optimizer's state when, and only when, the stage changes."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"stages": 0, "thoughts_per_step": 0, "epochs_first": 0, "epochs_per_stage": 1}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"curriculum.{name} is {getattr(self, name)}: give {least} or more")
+        for name in ("mix", "advance_at"):
+            if not 0 <= (getattr(self, name) or 0) <= 1:
+                raise UserError(f"curriculum.{name} is {getattr(self, name)}: give a number between 0 and 1")
+        if self.epochs < 1:
+            raise UserError(f"curriculum.epochs is {self.epochs}: give 1 or more")
+
+    def plan(self) -> list[Stage]:
+        """Every stage of the published curriculum in order, each with its own epochs; see `fill`."""
+        per_step = self.thoughts_per_step if self.number == "per_example" else None
+        plan = [Stage(self.epochs_first)]
+        for k in range(1, self.stages + 1):
+            plan.append(Stage(self.epochs_per_stage, k, 0, k * self.thoughts_per_step, per_step))
+        if self.drop_rest:
+            plan.append(Stage(self.epochs_per_stage, EVERY_STEP, 0, plan[-1].thoughts, per_step))
+        return plan
+
+
+def fill(plan: Sequence[Stage], epochs: int) -> list[Stage]:
+    """The plan with its last stage lengthened so that it lasts `epochs` epochs in all; UserError if it lasts longer."""
+    needed = sum(stage.epochs for stage in plan)
+    if needed > epochs:
+        raise UserError(
+            f"curriculum.epochs is {epochs}, but the stages need {needed}: raise curriculum.epochs, or lower "
+            "curriculum.epochs_first, epochs_per_stage or stages (iCoT: raise method.tokens_per_epoch)"
+        )
+    return [*plan[:-1], replace(plan[-1], epochs=plan[-1].epochs + epochs - needed)]
+
+
+def stage_at(
+    plan: Sequence[Stage], epoch: int, accuracies: Mapping[int, float] | None = None, advance_at: float | None = None
+) -> int:
+    """The index of the stage that epoch `epoch` (from 0) belongs to; the last one for any later epoch.
+
+    With `advance_at`, `accuracies` (on validation, by epoch) may have ended stages before their epochs were over.
+    """
+    stage, spent = 0, 0
+    for past in range(epoch + 1):
+        while stage < len(plan) - 1 and spent >= plan[stage].epochs:
+            stage, spent = stage + 1, 0
+        if past < epoch:
+            reached = advance_at is not None and (accuracies or {}).get(past, 0.0) >= advance_at
+            spent = plan[stage].epochs if reached else spent + 1
+    return stage
+
+
+def draw_stage(plan: Sequence[Stage], current: int, curriculum: Curriculum, rng: random.Random) -> int:
+    """The stage an example is laid out for: the current one or, with probability `mix`, any of those allowed."""
+    if curriculum.mix and rng.random() < curriculum.mix:
+        return rng.randrange(len(plan) if curriculum.mix_from == "all" else current + 1)
+    return current

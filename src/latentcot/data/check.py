@@ -1,0 +1,175 @@
+"""What `latentcot data check` tells: what files hold, their faults, and questions that they repeat."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from latentcot.core import UserError
+from latentcot.data.graph import graph_faults, has_graph
+from latentcot.data.prosqa import PUBLISHED, statistics
+from latentcot.data.records import Scan, digest, scan
+
+PERCENTILES = {"median": 50, "95%": 95, "max": 100}
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One file. Everything but `faults` is about the records that can be read."""
+
+    path: Path
+    faults: list[str]
+    sha256: str = ""
+    """Empty if the file cannot be read at all."""
+    records: int = 0
+    steps: dict[int, int] = field(default_factory=dict)
+    """Number of records with each number of steps."""
+    words: dict[str, list[int]] = field(default_factory=dict)
+    """Words of question, steps (together) and answer at each of `PERCENTILES`."""
+    characters: dict[str, list[int]] = field(default_factory=dict)
+    """The same in characters."""
+    prosqa: dict[str, float] = field(default_factory=dict)
+    """`prosqa.statistics` of the records with a sound graph, if there are any."""
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    """Places of a question and of its repetition, as in ("record 3", "record 8")."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two files that share questions: how many, and the places of the first of them in both."""
+
+    first: Path
+    second: Path
+    count: int
+    places: tuple[str, str]
+
+    def __str__(self) -> str:
+        """The fault in one line."""
+        there, here = self.places
+        shared = f"{self.first} and {self.second} share {_count(self.count, 'question')}"
+        return f"{shared} ({there} is {here}): keep each in one of them"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All files. Overlaps are faults, since the files are splits; duplicates inside a file are not."""
+
+    files: list[FileCheck]
+    overlaps: list[Overlap]
+
+    @property
+    def faults(self) -> list[str]:
+        """Every fault, a line each; none if the files can be trained on."""
+        return [fault for file in self.files for fault in file.faults] + [str(pair) for pair in self.overlaps]
+
+
+def check(paths: Sequence[Path]) -> CheckReport:
+    """Read the files and compare them. A bad file is a fault in the report, not an error."""
+    scans = {path: scan(path) for path in paths}
+    places = {path: _places(found) for path, found in scans.items()}
+    overlaps = []
+    for first, second in combinations(scans, 2):
+        shared = [question for question in places[first] if question in places[second]]
+        if shared:
+            where = (places[first][shared[0]][0], places[second][shared[0]][0])
+            overlaps.append(Overlap(first, second, len(shared), where))
+    return CheckReport([_file_check(path, scans[path], places[path]) for path in scans], overlaps)
+
+
+def render(report: CheckReport, limit: int = 20) -> str:
+    """The report for a terminal. Of each file's faults and duplicates, the first `limit` are shown."""
+    lines = [line for file in report.files for line in (*_file_lines(file, limit), "")]
+    lines += [f"FAULT    {overlap}" for overlap in report.overlaps]
+    duplicates = sum(len(file.duplicates) for file in report.files)
+    lines.append(f"{_count(len(report.faults), 'fault')}, {_count(duplicates, 'duplicate')}")
+    return "\n".join(lines)
+
+
+def _places(found: Scan) -> dict[tuple[str, ...], list[str]]:
+    """Where each question stands in a file. Facts in another order make the same question."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for example, place in zip(found.examples, found.places, strict=True):
+        places.setdefault(tuple(sorted(example.question.strip().split(". "))), []).append(place)
+    return places
+
+
+def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]]) -> FileCheck:
+    examples = found.examples
+    if not examples:
+        return FileCheck(path, found.faults, _digest(path))
+    texts = {
+        "question": [example.question for example in examples],
+        "steps": [" ".join(example.steps) for example in examples],
+        "answer": [example.answer for example in examples],
+    }
+    graphs = [example for example in examples if has_graph(example) and not graph_faults(example)]
+    return FileCheck(
+        path=path,
+        faults=found.faults,
+        sha256=_digest(path),
+        records=len(examples),
+        steps=dict(sorted(Counter(len(example.steps) for example in examples).items())),
+        words={part: _percentiles([len(text.split()) for text in texts[part]]) for part in texts},
+        characters={part: _percentiles([len(text) for text in texts[part]]) for part in texts},
+        prosqa=statistics(graphs) if graphs else {},
+        duplicates=[(where[0], again) for where in places.values() for again in where[1:]],
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest(path)
+    except UserError:
+        return ""
+
+
+def _percentiles(values: list[int]) -> list[int]:
+    """By nearest rank: the smallest value that at least so many percent of the values do not exceed."""
+    ordered = sorted(values)
+    return [ordered[math.ceil(percent / 100 * len(ordered)) - 1] for percent in PERCENTILES.values()]
+
+
+def _file_lines(file: FileCheck, limit: int) -> Iterator[str]:
+    yield str(file.path)
+    if file.records:
+        yield f"  {_count(file.records, 'record')}, sha256 {file.sha256}"
+        yield from _step_lines(file)
+        yield from _length_lines(file)
+        yield from _prosqa_lines(file)
+    for title, notes in (
+        ("FAULT  ", file.faults),
+        ("warning", [f"{again} asks the same as {first}" for first, again in file.duplicates]),
+    ):
+        yield from (f"  {title}  {note}" for note in notes[:limit])
+        if len(notes) > limit:
+            yield f"  {title}  and {len(notes) - limit} more"
+
+
+def _step_lines(file: FileCheck) -> Iterator[str]:
+    yield f"  {'steps':<16}{'records':>9}{'share':>9}"
+    for steps, count in file.steps.items():
+        yield f"  {steps:<16}{count:>9}{count / file.records:>9.1%}"
+
+
+def _length_lines(file: FileCheck) -> Iterator[str]:
+    columns = "".join(f"{head:>9}" for head in PERCENTILES)
+    for unit, lengths in (("words", file.words), ("characters", file.characters)):
+        yield f"  {unit:<16}{columns}"
+        for part, values in lengths.items():
+            yield f"  {part:<16}" + "".join(f"{value:>9}" for value in values)
+
+
+def _prosqa_lines(file: FileCheck) -> Iterator[str]:
+    if file.prosqa:
+        yield f"  {'ProsQA':<16}{'here':>9}{'published':>11}"
+    for name, value in file.prosqa.items():
+        published = f"{PUBLISHED[name]:>11.3f}" if name in PUBLISHED else f"{'-':>11}"
+        yield f"  {name:<16}{value:>9.3f}{published}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

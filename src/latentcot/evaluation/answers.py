@@ -1,0 +1,78 @@
+"""Accuracy, tokens and time of a checkpoint on a set of examples, by the paper's rules."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from latentcot.checkpoint import Checkpoint
+from latentcot.core import Example, Prediction
+from latentcot.evaluation.paths import outcome
+from latentcot.generate import answer
+from latentcot.tokens import ANSWER_MARK
+
+
+def final_answer(text: str) -> str:
+    """The answer in a written text by the published rule: what follows the last `###`, no commas, no outer space."""
+    return _normal(text.rsplit(ANSWER_MARK, 1)[-1])
+
+
+def is_correct(prediction: Prediction, example: Example) -> bool:
+    """Whether the written answer equals the gold answer as a string."""
+    return final_answer(prediction.text) == _normal(example.answer)
+
+
+def _normal(text: str) -> str:
+    return text.replace(",", "").strip()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions on a set of examples, and the wall time that they took."""
+
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    seconds: float
+
+    def metrics(self) -> dict[str, Any]:
+        """n, accuracy (share), tokens and thoughts (means), seconds_per_example; for ProsQA the outcome classes too."""
+        n = len(self.examples)
+        pairs = list(zip(self.predictions, self.examples, strict=True))
+        result: dict[str, Any] = {
+            "n": n,
+            "accuracy": sum(is_correct(prediction, example) for prediction, example in pairs) / n,
+            "tokens": sum(prediction.tokens for prediction in self.predictions) / n,
+            "thoughts": sum(prediction.thoughts for prediction in self.predictions) / n,
+            "seconds_per_example": self.seconds / n,
+        }
+        graphs = [(prediction, example) for prediction, example in pairs if "edges" in example.extra]
+        if graphs:
+            counts = Counter(str(outcome(prediction.text, example)) for prediction, example in graphs)
+            result["outcomes"] = {name: count / len(graphs) for name, count in sorted(counts.items())}
+        return result
+
+    def records(self) -> list[dict[str, Any]]:
+        """One record an example: question, gold answer, the text written, whether it is right, tokens."""
+        return [
+            {
+                "question": example.question,
+                "gold": example.answer,
+                "text": prediction.text,
+                "correct": is_correct(prediction, example),
+                "tokens": prediction.tokens,
+            }
+            for prediction, example in zip(self.predictions, self.examples, strict=True)
+        ]
+
+
+def evaluate(
+    checkpoint: Checkpoint, examples: Sequence[Example], *, thoughts: int | None = None, batch_size: int = 64
+) -> Evaluation:
+    """Answer every example greedily. Only its question reaches the model: not its steps, nor how many they are."""
+    began = time.perf_counter()
+    questions = [example.question for example in examples]
+    predictions = answer(checkpoint, questions, thoughts=thoughts, batch_size=batch_size)
+    return Evaluation(examples, predictions, time.perf_counter() - began)

@@ -1,0 +1,73 @@
+"""The six outcome classes of a written ProsQA answer (section 5 of the paper, "Interpolation")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import pairwise
+
+from latentcot.core import Example, UserError
+from latentcot.data.graph import Graph, graph_of
+from latentcot.tokens import ANSWER_MARK
+
+
+class Outcome(StrEnum):
+    """What became of the path that an answer writes; the last two are for answers that write none."""
+
+    CORRECT_PATH = "correct_path"
+    """A shortest path to the right option."""
+    LONGER_PATH = "longer_path"
+    """A path to the right option that is longer than need be."""
+    HALLUCINATION = "hallucination"
+    """An edge that does not exist, or edges that do not connect."""
+    WRONG_TARGET = "wrong_target"
+    """A path to a node that is not the right option."""
+    CORRECT_LABEL = "correct_label"
+    """No path, the right answer."""
+    INCORRECT_LABEL = "incorrect_label"
+    """No path, any other answer or none."""
+
+
+def outcome(text: str, example: Example) -> Outcome:
+    """The class of what a model wrote: a step a line, then `### answer`. UserError if there is no graph.
+
+    A path is judged by itself: the label after it does not matter (accuracy tells that). A line that is no
+    fact of the graph, word for word, is an edge that does not exist; so is a last line cut short. Without
+    `###` all lines are steps, and no line at all is a wrong label.
+
+    Thoughts may stand for the beginning of the path. That shows in the path: its first edge does not start
+    at the asked entity. Then a completion, any path from the asked entity to that start, is put before it.
+    """
+    graph = graph_of(example)
+    written, mark, label = text.rpartition(ANSWER_MARK) if ANSWER_MARK in text else (text, "", "")
+    steps = [line.strip() for line in written.splitlines() if line.strip()]
+    if steps:
+        return _path_outcome(steps, graph)
+    right = mark and label.strip() == example.answer.strip()
+    return Outcome.CORRECT_LABEL if right else Outcome.INCORRECT_LABEL
+
+
+def outcomes(answers: Iterable[tuple[str, Example]]) -> dict[str, float]:
+    """Share of each class, in the paper's order, of pairs of written text and example; UserError if none."""
+    counts = Counter(outcome(text, example) for text, example in answers)
+    if not counts:
+        raise UserError("no answers: outcome shares need at least one")
+    return {str(kind): counts[kind] / counts.total() for kind in Outcome}
+
+
+def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
+    """The class of the written steps, of which there is at least one."""
+    edges = dict(zip(graph.facts, graph.edges, strict=True))
+    if any(step not in edges for step in steps):
+        return Outcome.HALLUCINATION
+    path = [edges[step] for step in steps]
+    start, end = path[0][0], path[-1][1]
+    from_root = graph.distances(graph.root)
+    if start not in from_root or any(before[1] != after[0] for before, after in pairwise(path)):
+        return Outcome.HALLUCINATION
+    if end != graph.target:
+        return Outcome.WRONG_TARGET
+    # The shortest completion decides: with it the whole is a shortest path, or no completion makes it one.
+    shortest = from_root[start] + len(path) == from_root[end]
+    return Outcome.CORRECT_PATH if shortest else Outcome.LONGER_PATH

@@ -1,0 +1,140 @@
+"""The thought loop: prompt, then n thoughts, then cue and target, over one KV cache (section 3 of the paper).
+
+It runs on any stock Hugging Face causal LM and is the only implementation: training, evaluation, generation
+and probing call it. Every pass goes through the model's own `forward`, never through its embedding layer from
+outside, so that wrappers (DDP, FSDP2, adapters) see every parameter where they expect it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache, PreTrainedModel
+
+from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
+
+
+def think(model: nn.Module, batch: Batch) -> Trace:
+    """Run a batch through its prompt, its thoughts and its rest, with full back-propagation through the thoughts.
+
+    Each row gets exactly what it would get alone, whatever its prompt's length and its number of thoughts. Logits
+    are computed at the rest columns and nowhere else. N thoughts take N + 2 passes, and no position is computed
+    twice; a batch without thoughts takes one.
+    """
+    if not batch.thoughts.any():
+        return _one_pass(model, batch)
+    if _gaps_are_unsafe(model, batch):
+        return _by_number_of_thoughts(model, batch)
+    latent = roll(model, batch)
+    mask = torch.cat([latent.mask, batch.rest_mask], dim=1)
+    output = _forward(model, mask, input_ids=batch.rest, past_key_values=latent.cache)
+    return Trace(output.logits, latent.states)
+
+
+def roll(model: nn.Module, batch: Batch) -> Latent:
+    """Prompt and thoughts only: the state from which the rest is read or an answer is generated."""
+    _refuse_checkpointing(model)
+    cache = DynamicCache(config=unwrap(model).config)
+    mask, total = batch.prompt_mask, int(batch.thoughts.max())
+    state = _last_state(model, mask, cache, input_ids=batch.prompt)
+    states = [state]
+    for column in range(total):
+        # A row with fewer thoughts idles in the first columns, so that all rows finish together.
+        active = (batch.thoughts >= total - column)[:, None]
+        mask = torch.cat([mask, active], dim=1)
+        if batch.thought_token is None:
+            new = _last_state(model, mask, cache, inputs_embeds=state)
+        else:
+            new = _last_state(model, mask, cache, input_ids=torch.full_like(batch.prompt[:, :1], batch.thought_token))
+        state = torch.where(active[:, :, None], new, state)
+        states.append(state)
+    return Latent(cache, mask, torch.cat(states, dim=1))
+
+
+def target_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed next-token negative log-likelihood of the targets (a scalar), in float32.
+
+    `logits` is [B, R, V] and `labels` [B, R] with `NO_LABEL` where there is no target; divide by the number of
+    targets of the whole update, so that an update does not depend on how it was cut into micro-batches.
+    """
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"
+    )
+
+
+def unwrap(model: nn.Module) -> PreTrainedModel:
+    """The Hugging Face model inside DDP and the like, for its configuration."""
+    inner: PreTrainedModel = extract_model_from_parallel(model)
+    return inner
+
+
+def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: Any) -> Any:
+    """One pass over the columns of `inputs`; `mask` covers those before them as well.
+
+    A column's position is the number of real columns before it. `keep` is the transformers argument: how many
+    of the last columns get logits, or which (0 is all).
+    """
+    columns = next(inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs).shape[1]
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]
+    return model(
+        **inputs,
+        attention_mask=mask.long(),
+        position_ids=positions,
+        logits_to_keep=keep,
+        # The Trainer turns the cache off in the config, and without a cache a thought would see nothing.
+        use_cache="past_key_values" in inputs,
+        output_hidden_states=True,
+    )
+
+
+def _last_state(model: nn.Module, mask: Tensor, cache: DynamicCache, **inputs: Tensor) -> Tensor:
+    """The last hidden state (after the final norm) of the last column, [B, 1, H]; no logits are computed."""
+    nowhere = torch.empty(0, dtype=torch.long, device=mask.device)
+    output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
+    state: Tensor = output.hidden_states[-1][:, -1:]
+    return state
+
+
+def _one_pass(model: nn.Module, batch: Batch) -> Trace:
+    """A batch without thoughts: an ordinary forward pass over prompt and rest."""
+    ids = torch.cat([batch.prompt, batch.rest], dim=1)
+    mask = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1)
+    output = _forward(model, mask, keep=batch.rest.shape[1], input_ids=ids)
+    end = batch.prompt.shape[1]
+    return Trace(output.logits, output.hidden_states[-1][:, end - 1 : end])
+
+
+def _gaps_are_unsafe(model: nn.Module, batch: Batch) -> bool:
+    """Whether idle columns would change the result: a sliding window counts columns and not positions."""
+    ragged = bool((batch.thoughts != batch.thoughts[0]).any())
+    return ragged and any(DynamicCache(config=unwrap(model).config).is_sliding)
+
+
+def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
+    """The rows with 0 thoughts, then those with 1, ...: no idle columns, at the price of more passes."""
+    total = int(batch.thoughts.max())
+    order, logits, states = [], [], []
+    for thoughts in batch.thoughts.unique():  # type: ignore[no-untyped-call]
+        rows = (batch.thoughts == thoughts).nonzero()[:, 0]
+        tensors = {f.name: getattr(batch, f.name)[rows] for f in fields(batch) if f.name != "thought_token"}
+        trace = think(model, Batch(**tensors, thought_token=batch.thought_token))
+        held = trace.states[:, :1].expand(-1, total - int(thoughts), -1)
+        order.append(rows)
+        logits.append(trace.logits)
+        states.append(torch.cat([held, trace.states], dim=1))
+    back = torch.cat(order).argsort()
+    return Trace(torch.cat(logits)[back], torch.cat(states)[back])
+
+
+def _refuse_checkpointing(model: nn.Module) -> None:
+    network = unwrap(model)
+    if network.training and network.is_gradient_checkpointing:
+        raise UserError(
+            "activation (gradient) checkpointing drops the KV cache that carries the thoughts' gradient, "
+            "so the result would be wrong without a word: turn it off (model.gradient_checkpointing_disable())"
+        )

@@ -1,0 +1,86 @@
+"""Training examples, laid out anew for every epoch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import Dataset
+
+from latentcot.batch import collate
+from latentcot.core import Example, Layout, Sample, UserError
+from latentcot.curriculum import Curriculum, draw_stage, stage_at
+from latentcot.data.records import reshuffle_facts
+from latentcot.methods import Method
+from latentcot.tokens import Markers, encode_examples, encode_question
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class TrainingSet(Dataset[Layout]):
+    """Tokenized once; a stage change lays the tokens out differently. Item i of epoch e depends on (seed, e, i) alone,
+    so it is the same whatever the order, the number of processes, or an interruption."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        markers: Markers,
+        method: Method,
+        curriculum: Curriculum,
+        *,
+        seed: int = 0,
+        reshuffle: bool = False,
+    ) -> None:
+        self.examples, self.tokenizer, self.markers = examples, tokenizer, markers
+        self.method, self.curriculum = method, curriculum
+        self.seed, self.reshuffle = seed, reshuffle
+        self.samples: list[Sample] = encode_examples(examples, tokenizer)
+        longest = max(sum(map(len, sample.steps)) for sample in self.samples)
+        self.plan = method.plan(curriculum, longest)
+        self.epoch, self.stage = 0, stage_at(self.plan, 0)
+        self.positions_seen = 0
+        """Positions that training has fed to the model in this process."""
+
+    def move(self, epoch: int, stage: int) -> None:
+        """Move to an epoch and the stage that it belongs to."""
+        self.epoch, self.stage = epoch, stage
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Layout:
+        rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
+        stage = self.plan[draw_stage(self.plan, self.stage, self.curriculum, rng)]
+        sample = self.samples[index]
+        if self.reshuffle:
+            question = encode_question(reshuffle_facts(self.examples[index].question, rng), self.tokenizer)
+            sample = Sample(question, sample.steps, sample.answer)
+        return self.method.layout(sample, stage, self.markers, rng)
+
+    def require_room(self, positions: int | None) -> None:
+        """UserError unless every example fits the model's positions at every stage."""
+        if positions is None:
+            return
+        for index, sample in enumerate(self.samples):
+            for number, stage in enumerate(self.plan):
+                length = len(self.method.layout(sample, stage, self.markers, random.Random(0)))
+                if length > positions:
+                    raise UserError(
+                        f"record {index + 1} needs {length} positions at stage {number} and the model has {positions}: "
+                        "leave it out, lower curriculum.thoughts_per_step, or take a model with more positions"
+                    )
+
+
+class Collator:
+    """Layouts to the tensors of a `Batch`, as the mapping that the Trainer moves to its device."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def __call__(self, layouts: Sequence[Layout]) -> dict[str, Any]:
+        batch = collate(layouts, self.pad)
+        return {field.name: getattr(batch, field.name) for field in fields(batch)}

@@ -1,0 +1,194 @@
+"""One training run, from configuration to a finished folder; the same command continues an interrupted one.
+
+RUN/config.yaml    the resolved configuration and the data's hashes
+RUN/log.jsonl      loss, and accuracy on validation, with stage and epoch
+RUN/best/          the best checkpoint of the last stage
+RUN/stage-K/       the checkpoint at the end of stage K, where asked for
+RUN/result.json    the accuracy of every stage and of the best checkpoint
+RUN/resume/        what an interrupted run continues from
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers import TrainingArguments, set_seed
+
+from latentcot.checkpoint import Checkpoint, start
+from latentcot.config import RunConfig, to_mapping
+from latentcot.core import Example, UserError
+from latentcot.data import records
+from latentcot.tokens import ANSWER_MARK
+from latentcot.training.dataset import TrainingSet
+from latentcot.training.progress import Progress
+from latentcot.training.trainer import ThoughtTrainer
+
+
+def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
+    """Train `config` in the folder `run`, or continue what was interrupted there, and return the result.
+
+    UserError, with nothing written, if the configuration or the data is faulty or `run` holds another run.
+    """
+    run, began = Path(run), time.perf_counter()
+    described = _describe(config)
+    finished = _claim(run, described)
+    if finished is not None:
+        return finished
+    examples, valid = _read(config)
+    checkpoint, dataset = _prepare(config, examples, valid)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.yaml").write_text(described, encoding="utf-8")
+
+    trainer = ThoughtTrainer(
+        checkpoint, dataset, valid, run, config.train, _arguments(config, run, len(dataset)), [Progress(dataset)]
+    )
+    trainer.train(resume_from_checkpoint=_last_resume_point(run))
+    if not valid:
+        trainer.keep("best")
+    result = _result(config, trainer, time.perf_counter() - began)
+    if trainer.accelerator.is_main_process:
+        (run / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    trainer.accelerator.wait_for_everyone()
+    return result
+
+
+def _describe(config: RunConfig) -> str:
+    """The YAML that says what a run is: its configuration and the hashes of its data."""
+    data = {}
+    for name in ("train", "valid"):
+        path: Path | None = getattr(config.data, name)
+        if path is not None:
+            data[name] = records.digest(path)
+    if "train" not in data:
+        raise UserError("data.train is missing: give the file of training records")
+    return yaml.safe_dump({**to_mapping(config), "sha256": data}, sort_keys=False)
+
+
+def _claim(run: Path, described: str) -> dict[str, Any] | None:
+    """The result if this very run is finished in `run`; UserError if the folder holds anything else."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file: give --run a new folder")
+    if not run.is_dir() or not any(run.iterdir()):
+        return None
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
+    old, new = _flat(yaml.safe_load(file.read_text(encoding="utf-8"))), _flat(yaml.safe_load(described))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UserError(
+                f"{run}: holds another run ({key} is {old.get(key)!r} there and {new.get(key)!r} here): "
+                "give --run a new folder, or remove this one"
+            )
+    done = run / "result.json"
+    return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _read(config: RunConfig) -> tuple[list[Example], list[Example]]:
+    data = config.data
+    assert data.train is not None
+    train = records.read(data.train)[: data.train_limit]
+    valid = records.read(data.valid)[: data.valid_limit] if data.valid else []
+    return train, valid
+
+
+def _prepare(
+    config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]
+) -> tuple[Checkpoint, TrainingSet]:
+    """The checkpoint to train and its training set; every fault of the configuration shows here."""
+    set_seed(config.seed)
+    texts = (
+        t for e in examples for t in (f"{e.question}\n", *(f"{s}\n" for s in e.steps), f"{ANSWER_MARK} {e.answer}")
+    )
+    model, tokenizer, markers = start(config.model, texts)
+    dataset = TrainingSet(
+        examples,
+        tokenizer,
+        markers,
+        config.method,
+        config.curriculum,
+        seed=config.seed,
+        reshuffle=config.data.reshuffle,
+    )
+    frame = config.method.frame(markers)
+    thoughts = dataset.plan[-1].thoughts
+    checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens)
+    dataset.require_room(checkpoint.positions)
+    for example in valid:  # Faults of the validation set show before the first update, not after the first epoch.
+        checkpoint.layout(example.question)
+    return checkpoint, dataset
+
+
+def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments:
+    train = config.train
+    processes = int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else _world_size()
+    if train.batch_size % processes:
+        raise UserError(f"train.batch_size {train.batch_size} must be a multiple of the {processes} processes")
+    micro = train.micro_batch or train.batch_size // processes
+    accumulation = max(train.batch_size // (micro * processes), 1)
+    return TrainingArguments(
+        output_dir=str(run / "resume"),
+        seed=config.seed,
+        num_train_epochs=config.curriculum.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=train.lr,
+        weight_decay=train.weight_decay,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(train.schedule, train.schedule),
+        warmup_steps=train.warmup_steps,
+        max_grad_norm=train.clip,
+        bf16=train.precision == "bf16",
+        logging_steps=max(1, examples // train.batch_size // 4),
+        save_strategy="no",
+        save_total_limit=1,
+        report_to=train.report_to,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        # Processes may make different numbers of passes, and a buffer broadcast in each pass would hang.
+        ddp_broadcast_buffers=False,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _world_size() -> int:
+    import os
+
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _last_resume_point(run: Path) -> str | None:
+    """The newest complete checkpoint. The Trainer writes trainer_state.json last."""
+    folders = [file.parent for file in (run / "resume").glob("checkpoint-*/trainer_state.json")]
+    return str(max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]))) if folders else None
+
+
+def _result(config: RunConfig, trainer: ThoughtTrainer, seconds: float) -> dict[str, Any]:
+    stages = []
+    for number, stage in enumerate(trainer.dataset.plan):
+        history = trainer.validations(number)
+        if history:
+            stages.append({"stage": number, "thoughts": stage.thoughts, "accuracy": history[-1]["eval_accuracy"]})
+    last = trainer.validations(len(trainer.dataset.plan) - 1)
+    best = max(last, key=lambda entry: (entry["eval_accuracy"], entry["epoch"]), default=None)
+    return {
+        "row": config.method.name,
+        "seed": config.seed,
+        "updates": trainer.state.global_step,
+        "parameters": trainer.model.num_parameters(),
+        "seconds": round(seconds, 1),
+        "stages": stages,
+        "best": {key.removeprefix("eval_"): value for key, value in (best or {}).items() if key.startswith("eval_")},
+    }

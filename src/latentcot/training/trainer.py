@@ -1,0 +1,187 @@
+"""The transformers Trainer, with the thought loop as its loss and the curriculum as its clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from latentcot.checkpoint import Checkpoint
+from latentcot.config import TrainConfig
+from latentcot.core import NO_LABEL, Batch, Example
+from latentcot.curriculum import stage_at
+from latentcot.evaluation.answers import Evaluation, evaluate
+from latentcot.think import target_loss, think, unwrap
+from latentcot.training.dataset import Collator, TrainingSet
+
+
+class ThoughtTrainer(Trainer):  # type: ignore[misc]
+    """Trains a checkpoint on a `TrainingSet`. It does not know which row of the table it trains.
+
+    The best checkpoint of the last stage by accuracy on `valid` (the later one of equals) is kept in `run`/best.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        dataset: TrainingSet,
+        valid: Sequence[Example],
+        run: Path,
+        config: TrainConfig,
+        args: TrainingArguments,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        super().__init__(
+            model=checkpoint.model,
+            args=args,
+            train_dataset=dataset,
+            data_collator=Collator(checkpoint.tokenizer.pad_token_id),
+            processing_class=checkpoint.tokenizer,
+            callbacks=[Clock(dataset, config, run, bool(valid)), *callbacks],
+        )
+        # The loss is divided by the targets of the whole update, so it is scaled for accumulation already.
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+        self.checkpoint, self.dataset, self.valid = checkpoint, dataset, valid
+        self.run, self.config = run, config
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Weight decay on every parameter, as published; the stock Trainer leaves out biases and norms."""
+        return [name for name, _ in model.named_parameters()]
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of one update, and the number of its targets over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        targets = sum(int((batch["labels"] != NO_LABEL).sum()) for batch in batches)
+        self.dataset.positions_seen += sum(
+            int(batch[name].sum()) for batch in batches for name in ("prompt_mask", "thoughts", "rest_mask")
+        )
+        return batches, self.accelerator.gather(torch.tensor([targets], device=device)).sum()
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Six operations for each parameter and position (Kaplan et al. 2020, section 2.1)."""
+        positions = sum(int(inputs[name].sum()) for name in ("prompt_mask", "thoughts", "rest_mask"))
+        return 6 * int(unwrap(self.model).num_parameters()) * positions
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Mean loss over the targets of the whole update, whatever the micro-batches and processes it was cut into."""
+        batch = Batch(**inputs)
+        trace = think(model, batch)
+        # DDP averages the gradients of the processes where we need their sum.
+        loss = target_loss(trace.logits, batch.labels) * self.accelerator.num_processes / num_items_in_batch
+        return (loss, trace) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Every log line says which stage it belongs to."""
+        super().log({**logs, "stage": self.dataset.stage}, start_time)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
+        metrics = self.validate()
+        last = self.dataset.stage == len(self.dataset.plan) - 1
+        best = max((entry["eval_accuracy"] for entry in self.validations(self.dataset.stage)), default=0.0)
+        if last and metrics["eval_accuracy"] >= best:
+            self.keep("best")
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def validate(self) -> dict[str, float]:
+        """accuracy, tokens, thoughts and seconds per example on the validation set, with the prefix eval_."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        self.model.eval()
+        share = evaluate(self.current(), self.valid[rank::world], batch_size=self.config.eval_batch_size)
+        predictions: list[Any] = [None] * len(self.valid)
+        for number, prediction in gather_object(
+            [(rank + world * index, prediction) for index, prediction in enumerate(share.predictions)]
+        ):
+            predictions[number] = prediction
+        metrics = Evaluation(self.valid, predictions, share.seconds).metrics()
+        return {f"eval_{name}": value for name, value in metrics.items() if isinstance(value, float)}
+
+    def current(self) -> Checkpoint:
+        """The model as it is, answering with the current stage's number of thoughts."""
+        thoughts = self.dataset.plan[self.dataset.stage].thoughts
+        return replace(self.checkpoint, model=unwrap(self.model), thoughts=thoughts)
+
+    def keep(self, name: str) -> None:
+        """Save the current checkpoint under a name in the run's folder."""
+        if self.accelerator.is_main_process:
+            self.current().save(self.run / name)
+
+    def validations(self, stage: int) -> list[dict[str, Any]]:
+        """The log's validations at a stage, in order."""
+        return [e for e in self.state.log_history if "eval_accuracy" in e and e["stage"] == stage]
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """Moves the training set through epochs and stages, resets the optimizer, says when to validate and to save."""
+
+    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path, validated: bool) -> None:
+        self.dataset, self.config, self.run, self.validated = dataset, config, run, validated
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
+        self.dataset.move(epoch, self._stage_at(epoch, state))
+        # A run that resumes inside the epoch has reset the optimizer already.
+        changed = epoch > 0 and within == 0 and self._stage_at(epoch - 1, state) != self.dataset.stage
+        if changed and self.dataset.curriculum.reset_optimizer:
+            kwargs["optimizer"].state.clear()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # At the end of an epoch the checkpoint waits for the validation, or resuming from it would skip that.
+        inside = state.global_step % self._updates_per_epoch(args, state) != 0
+        if self.config.save_steps and inside and state.global_step % self.config.save_steps == 0:
+            control.should_save = True
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        epoch = self.dataset.epoch
+        stage_ends = epoch + 1 == args.num_train_epochs or self._stage_at(epoch + 1, state) != self.dataset.stage
+        control.should_log = control.should_save = True
+        control.should_evaluate = self.validated and (stage_ends or (epoch + 1) % self.config.eval_every == 0)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        at = self.dataset.curriculum.advance_at
+        last = self.dataset.stage == len(self.dataset.plan) - 1
+        if last and at is not None and self._accuracies(state)[self.dataset.epoch] >= at:
+            control.should_training_stop = True
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_lines(self.run / "log.jsonl", state.log_history)
+
+    def _stage_at(self, epoch: int, state: TrainerState) -> int:
+        return stage_at(self.dataset.plan, epoch, self._accuracies(state), self.dataset.curriculum.advance_at)
+
+    @staticmethod
+    def _accuracies(state: TrainerState) -> dict[int, float]:
+        """Accuracy on validation by epoch (from 0); the log is saved with every checkpoint, so a resumed run has it."""
+        return {round(e["epoch"]) - 1: e["eval_accuracy"] for e in state.log_history if "eval_accuracy" in e}
+
+    @staticmethod
+    def _updates_per_epoch(args: TrainingArguments, state: TrainerState) -> int:
+        return int(state.max_steps) // int(args.num_train_epochs)
+
+
+def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Replace a JSON-lines file in one move, so that a reader or a crash never meets half of it."""
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    partial.replace(path)
