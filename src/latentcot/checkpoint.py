@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from latentcot.config import ModelConfig, Scratch
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BLOCK = "latentcot"
+
+# Saving and loading take a moment here; the run's own bar is the one to watch.
+transformers.utils.logging.disable_progress_bar()
 
 
 @dataclass

@@ -59,15 +59,19 @@ class Curriculum:
         return plan
 
 
-def fill(plan: Sequence[Stage], epochs: int) -> list[Stage]:
-    """The plan with its last stage lengthened so that it lasts `epochs` epochs in all; UserError if it lasts longer."""
-    needed = sum(stage.epochs for stage in plan)
-    if needed > epochs:
+def fill(plan: Sequence[Stage], curriculum: Curriculum) -> list[Stage]:
+    """The plan with its last stage lengthened so that it lasts all the curriculum's epochs.
+
+    UserError if the stages alone last longer; unless `advance_at` is set, since they then may end early.
+    """
+    left = curriculum.epochs - sum(stage.epochs for stage in plan)
+    if left < 0 and curriculum.advance_at is None:
         raise UserError(
-            f"curriculum.epochs is {epochs}, but the stages need {needed}: raise curriculum.epochs, or lower "
-            "curriculum.epochs_first, epochs_per_stage or stages (iCoT: raise method.tokens_per_epoch)"
+            f"curriculum.epochs is {curriculum.epochs}, but the stages need {curriculum.epochs - left}: raise "
+            "curriculum.epochs, or lower curriculum.epochs_first, epochs_per_stage or stages "
+            "(iCoT: raise method.tokens_per_epoch)"
         )
-    return [*plan[:-1], replace(plan[-1], epochs=plan[-1].epochs + epochs - needed)]
+    return [*plan[:-1], replace(plan[-1], epochs=plan[-1].epochs + max(left, 0))]
 
 
 def stage_at(

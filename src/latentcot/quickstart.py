@@ -28,6 +28,7 @@ from latentcot.config import load_config
 from latentcot.core import Example, UserError
 from latentcot.data import chains, records
 from latentcot.methods import Coconut, CoT, Method, NoCoT
+from latentcot.tokens import ANSWER_MARK
 
 ROWS: tuple[Method, ...] = (Coconut(), NoCoT(), CoT())
 """The longest first, so that two at a time end together."""
@@ -197,9 +198,9 @@ def _look_inside(run: Path, test: Sequence[Example]) -> Any:
     example = max(test, key=lambda example: len(example.steps))
     candidates = example.extra["candidates"]
     # After k thoughts the model would write step k + 1, which names where k arrows lead, or the answer.
-    path = [step.split()[0] for step in example.steps]
-    values = candidate_values(checkpoint, example.question, candidates, range(len(path)))
-    final = candidate_values(checkpoint, example.question, candidates, [checkpoint.thoughts], opening="###")
+    path = [step.split()[1] for step in example.steps]
+    values = candidate_values(checkpoint, example.question, candidates, range(len(path)), opening="Then")
+    final = candidate_values(checkpoint, example.question, candidates, [checkpoint.thoughts], opening=ANSWER_MARK)
     bars = thought_bars(values + final, candidates, [*path, example.answer])
     (written,) = answer(checkpoint, [example.question])
     return Question(example.question, example.steps, example.answer, written.text, bars)

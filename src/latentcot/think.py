@@ -133,7 +133,9 @@ def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
 
 def _refuse_checkpointing(model: nn.Module) -> None:
     network = unwrap(model)
-    if network.training and network.is_gradient_checkpointing:
+    old = "is_gradient_checkpointing"  # transformers renamed the property within version 5.
+    name = "is_activation_checkpointing" if hasattr(network, "is_activation_checkpointing") else old
+    if network.training and getattr(network, name):
         raise UserError(
             "activation (gradient) checkpointing drops the KV cache that carries the thoughts' gradient, "
             "so the result would be wrong without a word: turn it off (model.gradient_checkpointing_disable())"

@@ -18,6 +18,11 @@ ANSWER_MARK = "###"
 """Stands before the answer in every target (the paper's layout)."""
 
 
+def final_answer(text: str) -> str:
+    """The answer in a written text by the published rule: what follows the last `###`, no commas, no outer space."""
+    return text.rsplit(ANSWER_MARK, 1)[-1].replace(",", "").strip()
+
+
 @dataclass(frozen=True)
 class Markers:
     """Ids of the marker tokens."""

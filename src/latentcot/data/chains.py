@@ -1,11 +1,14 @@
 """Chains: follow the arrows of a permutation, a task that direct answering fails for want of depth.
 
     A C. F B. C F. B A. D E. E D. From B follow 3 arrows.
-    B to A. / A to C. / C to F.                            answer: F
+    Then B A. / Then A C. / Then C F.                      answer: F
 
 The pairs are the arrows, each symbol has one that leaves it, and the last sentence asks. A model of two layers
-looks one arrow up at a time, so it needs a written step or a thought for each. The number of arrows varies from
-question to question: with chains of one length the last stage, where all text goes, is not learned.
+looks one arrow up at a time, so it needs a written step or a thought for each.
+
+What makes it learnable within minutes: the two ends of an arrow stand side by side; the number of arrows varies
+(with chains of one length the last stage, where all text goes, is not learned); and a step opens with a word, so
+that a symbol is read off the thoughts in the same way for the next step and for the answer.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def _question(rng: random.Random, arrows: Mapping[str, str], hops: tuple[int, in
         path.append(arrows[path[-1]])
     return Example(
         question=f"{' '.join(facts)} From {path[0]} follow {length} {'arrow' if length == 1 else 'arrows'}.",
-        steps=tuple(f"{tail} to {head}." for tail, head in itertools.pairwise(path)),
+        steps=tuple(f"Then {tail} {head}." for tail, head in itertools.pairwise(path)),
         answer=path[-1],
         extra={"candidates": sorted(arrows)},
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from latentcot.core import Example, UserError
 from latentcot.data.graph import graph_faults, has_graph
-from latentcot.tokens import MARKERS
+from latentcot.tokens import ANSWER_MARK, MARKERS
 
 _KINDS = {str: "text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
 
@@ -190,7 +190,7 @@ def _text_faults(name: str, value: Any) -> list[str]:
         return [f"{name} is {_kind(value)}, not text: put it in quotes"]
     if not value.strip():
         return [f"{name} is empty: fill it in or remove it"]
-    found = [f"{name} contains the marker {marker}: remove it" for marker in MARKERS if marker in value]
+    found = [f"{name} contains the marker {marker}: remove it" for marker in (*MARKERS, ANSWER_MARK) if marker in value]
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         # No tokenizer takes it, and no file can hold it.
         found.append(f"{name} contains half a character (an unpaired surrogate): remove it")

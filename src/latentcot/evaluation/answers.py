@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, Prediction
-from latentcot.evaluation.paths import outcome
+from latentcot.data.graph import has_graph
+from latentcot.evaluation.paths import outcomes
 from latentcot.generate import answer
-from latentcot.tokens import ANSWER_MARK
-
-
-def final_answer(text: str) -> str:
-    """The answer in a written text by the published rule: what follows the last `###`, no commas, no outer space."""
-    return _normal(text.rsplit(ANSWER_MARK, 1)[-1])
+from latentcot.tokens import final_answer
 
 
 def is_correct(prediction: Prediction, example: Example) -> bool:
     """Whether the written answer equals the gold answer as a string."""
-    return final_answer(prediction.text) == _normal(example.answer)
-
-
-def _normal(text: str) -> str:
-    return text.replace(",", "").strip()
+    return final_answer(prediction.text) == final_answer(example.answer)
 
 
 @dataclass(frozen=True)
@@ -48,10 +39,9 @@ class Evaluation:
             "thoughts": sum(prediction.thoughts for prediction in self.predictions) / n,
             "seconds_per_example": self.seconds / n,
         }
-        graphs = [(prediction, example) for prediction, example in pairs if "edges" in example.extra]
+        graphs = [(prediction.text, example) for prediction, example in pairs if has_graph(example)]
         if graphs:
-            counts = Counter(str(outcome(prediction.text, example)) for prediction, example in graphs)
-            result["outcomes"] = {name: count / len(graphs) for name, count in sorted(counts.items())}
+            result["outcomes"] = outcomes(graphs)
         return result
 
     def records(self) -> list[dict[str, Any]]:

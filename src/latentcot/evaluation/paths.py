@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from latentcot.core import Example, UserError
 from latentcot.data.graph import Graph, graph_of
-from latentcot.tokens import ANSWER_MARK
+from latentcot.tokens import ANSWER_MARK, final_answer
 
 
 class Outcome(StrEnum):
@@ -44,7 +44,7 @@ def outcome(text: str, example: Example) -> Outcome:
     steps = [line.strip() for line in written.splitlines() if line.strip()]
     if steps:
         return _path_outcome(steps, graph)
-    right = mark and label.strip() == example.answer.strip()
+    right = mark and final_answer(label) == final_answer(example.answer)
     return Outcome.CORRECT_LABEL if right else Outcome.INCORRECT_LABEL
 
 

@@ -16,4 +16,4 @@ class Coconut(Method):
         return Frame(Slot.STATE, (markers.bot,), (markers.eot,))
 
     def plan(self, curriculum: Curriculum, longest: int) -> list[Stage]:
-        return fill(curriculum.plan(), curriculum.epochs)
+        return fill(curriculum.plan(), curriculum)

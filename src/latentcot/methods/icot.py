@@ -34,7 +34,7 @@ class ICoT(Method):
     def plan(self, curriculum: Curriculum, longest: int) -> list[Stage]:
         """One epoch of CoT, then one for each `tokens_per_epoch` tokens, then the direct answer to the end."""
         stages = [Stage(1, tokens_removed=removed) for removed in range(0, longest, self.tokens_per_epoch)]
-        return fill([*stages, Stage(1, EVERY_STEP)], curriculum.epochs)
+        return fill([*stages, Stage(1, EVERY_STEP)], curriculum)
 
     def target(self, sample: Sample, stage: Stage, rng: random.Random) -> Ids:
         steps = [token for step in sample.steps[stage.steps_removed :] for token in step]

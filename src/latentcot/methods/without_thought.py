@@ -16,4 +16,4 @@ class WithoutThought(Method):
         return Frame()
 
     def plan(self, curriculum: Curriculum, longest: int) -> list[Stage]:
-        return fill([replace(stage, thoughts=0) for stage in curriculum.plan()], curriculum.epochs)
+        return fill([replace(stage, thoughts=0) for stage in curriculum.plan()], curriculum)

@@ -11,6 +11,7 @@ RUN/resume/        what an interrupted run continues from
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,8 @@ def _describe(config: RunConfig) -> str:
             data[name] = records.digest(path)
     if "train" not in data:
         raise UserError("data.train is missing: give the file of training records")
+    if "valid" not in data and config.curriculum.advance_at is not None:
+        raise UserError("curriculum.advance_at needs validation: give data.valid, or leave advance_at out")
     return yaml.safe_dump({**to_mapping(config), "sha256": data}, sort_keys=False)
 
 
@@ -125,15 +128,26 @@ def _prepare(
     frame = config.method.frame(markers)
     thoughts = dataset.plan[-1].thoughts
     checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens)
-    dataset.require_room(checkpoint.positions)
-    for example in valid:  # Faults of the validation set show before the first update, not after the first epoch.
-        checkpoint.layout(example.question)
+    _require_room(config, checkpoint, dataset, valid)
     return checkpoint, dataset
+
+
+def _require_room(config: RunConfig, checkpoint: Checkpoint, dataset: TrainingSet, valid: Sequence[Example]) -> None:
+    """Faults of the data show before the first update, not after the first epoch; UserError names file and record."""
+    try:
+        dataset.require_room(checkpoint.positions)
+    except UserError as error:
+        raise UserError(f"{config.data.train}: {error}") from error
+    for number, example in enumerate(valid, 1):
+        try:
+            checkpoint.layout(example.question)
+        except UserError as error:
+            raise UserError(f"{config.data.valid}: record {number}: {error}") from error
 
 
 def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments:
     train = config.train
-    processes = int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else _world_size()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # As every launcher sets it.
     if train.batch_size % processes:
         raise UserError(f"train.batch_size {train.batch_size} must be a multiple of the {processes} processes")
     micro = train.micro_batch or train.batch_size // processes
@@ -161,12 +175,6 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
         ddp_broadcast_buffers=False,
         ddp_find_unused_parameters=False,
     )
-
-
-def _world_size() -> int:
-    import os
-
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _last_resume_point(run: Path) -> str | None:

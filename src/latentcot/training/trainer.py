@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.config import TrainConfig
@@ -44,8 +51,9 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             train_dataset=dataset,
             data_collator=Collator(checkpoint.tokenizer.pad_token_id),
             processing_class=checkpoint.tokenizer,
-            callbacks=[Clock(dataset, config, run, bool(valid)), *callbacks],
+            callbacks=[Clock(dataset, config, run), *callbacks],
         )
+        self.remove_callback(PrinterCallback)
         # The loss is divided by the targets of the whole update, so it is scaled for accumulation already.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
@@ -92,11 +100,14 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
-        metrics = self.validate()
-        last = self.dataset.stage == len(self.dataset.plan) - 1
-        best = max((entry["eval_accuracy"] for entry in self.validations(self.dataset.stage)), default=0.0)
-        if last and metrics["eval_accuracy"] >= best:
-            self.keep("best")
+        stage = self.dataset.stage
+        metrics = self.validate() if self.valid else {}
+        if metrics and stage == len(self.dataset.plan) - 1:
+            best = max((entry["eval_accuracy"] for entry in self.validations(stage)), default=0.0)
+            if metrics["eval_accuracy"] >= best:
+                self.keep("best")
+        if self.config.keep_stages:
+            self.keep(f"stage-{stage}")
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -132,8 +143,8 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
 class Clock(TrainerCallback):  # type: ignore[misc]
     """Moves the training set through epochs and stages, resets the optimizer, says when to validate and to save."""
 
-    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path, validated: bool) -> None:
-        self.dataset, self.config, self.run, self.validated = dataset, config, run, validated
+    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path) -> None:
+        self.dataset, self.config, self.run = dataset, config, run
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -155,7 +166,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         epoch = self.dataset.epoch
         stage_ends = epoch + 1 == args.num_train_epochs or self._stage_at(epoch + 1, state) != self.dataset.stage
         control.should_log = control.should_save = True
-        control.should_evaluate = self.validated and (stage_ends or (epoch + 1) % self.config.eval_every == 0)
+        control.should_evaluate = stage_ends or (epoch + 1) % self.config.eval_every == 0
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         at = self.dataset.curriculum.advance_at
