@@ -50,9 +50,9 @@ def make_prosqa(
 
 
 def make_chains(
-    out: Path, seed: int = 0, train: int = 6400, valid: int = 250, test: int = 500, symbols: int = 6, hops: int = 4
+    out: Path, seed: int = 0, train: int = 6400, valid: int = 250, test: int = 500, symbols: int = 7, hops: int = 4
 ) -> None:
-    """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as permutations.
+    """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as round trips.
 
     Args:
         out: Folder to write to; files that are there stay.
@@ -66,7 +66,7 @@ def make_chains(
     from latentcot.data import chains
 
     sizes = {"train": train, "valid": valid, "test": test}
-    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, hops=(1, hops)))
+    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, hops=hops))
 
 
 def _write_splits(out: Path, splits: dict[str, Any]) -> None:

@@ -1,74 +1,76 @@
-"""Chains: follow the arrows of a permutation, a task that direct answering fails for want of depth.
+"""Chains: follow the arrows of a round trip, a task that direct answering fails for want of depth.
 
-    A C. F B. C F. B A. D E. E D. From B follow 3 arrows.
-    Then B A. / Then A C. / Then C F.                      answer: F
+    A G. E A. G F. B C. C D. F B. D E. From E follow 3 arrows.
+    Then E A. / Then A G. / Then G F.                      answer: F
 
-The pairs are the arrows, each symbol has one that leaves it, and the last sentence asks. A model of two layers
-looks one arrow up at a time, so it needs a written step or a thought for each.
+The pairs are the arrows: one leaves every symbol, and all together are one round trip, so no symbol comes back within
+a question and a guess is right once in a few times only. The last sentence asks. A model of two layers looks one arrow
+up at a time, so it needs a written step or a thought for each.
 
-What makes it learnable within minutes: the two ends of an arrow stand side by side; the number of arrows varies
-(with chains of one length the last stage, where all text goes, is not learned); and a step opens with a word, so
-that a symbol is read off the thoughts in the same way for the next step and for the answer.
+What makes it learnable within minutes: the two ends of an arrow stand side by side; the number of arrows varies (with
+chains of one length the last stage, where all text goes, is not learned), single arrows, which need no chain, being
+rarer; and a step opens with a word, so that a symbol is read off the thoughts in the same way for the next step and
+for the answer.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Mapping
+from itertools import pairwise
 
 from latentcot.core import Example, UserError
 
 SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def make_splits(
-    sizes: Mapping[str, int], seed: int, *, symbols: int = 6, hops: tuple[int, int] = (1, 4)
-) -> dict[str, list[Example]]:
-    """`sizes[name]` questions for each split; no permutation of one split occurs in another.
+def make_splits(sizes: Mapping[str, int], seed: int, *, symbols: int = 7, hops: int = 4) -> dict[str, list[Example]]:
+    """`sizes[name]` questions for each split; no round trip of one split occurs in another.
 
-    `symbols` is how many the arrows join and `hops` the shortest and the longest chain. A split has a random stream
-    of its own, so it does not change with the sizes of the others. UserError for impossible sizes.
+    `symbols` is how many the arrows join; a question follows 1 to `hops` of them. A split has a random stream of its
+    own, so it does not change with the sizes of the others. UserError for impossible sizes.
     """
-    if not 3 <= symbols <= len(SYMBOLS):
-        raise UserError(f"symbols is {symbols}: give 3 to {len(SYMBOLS)}")
-    if not 1 <= hops[0] <= hops[1]:
-        raise UserError(f"hops is {hops[0]} to {hops[1]}: give at least 1, the shortest first")
+    if not 4 <= symbols <= len(SYMBOLS):
+        raise UserError(f"symbols is {symbols}: give 4 to {len(SYMBOLS)}")
+    if not 1 <= hops < symbols:
+        raise UserError(f"hops is {hops}: give at least 1 and less than the {symbols} symbols")
     for name, size in sizes.items():
         if size < 1:
             raise UserError(f"{name} is {size}: ask for 1 question or more")
     return {name: _split(name, list(sizes), size, seed, symbols, hops) for name, size in sizes.items()}
 
 
-def _split(name: str, names: list[str], size: int, seed: int, symbols: int, hops: tuple[int, int]) -> list[Example]:
+def _split(name: str, names: list[str], size: int, seed: int, symbols: int, hops: int) -> list[Example]:
     rng = random.Random(f"{name} {seed}")
     examples: list[Example] = []
     while len(examples) < size:
-        arrows = _permutation(rng, symbols)
+        arrows = _round_trip(rng, symbols)
         if _owner("".join(arrows.values()), names, seed) == name:
             examples.append(_question(rng, arrows, hops))
     return examples
 
 
-def _owner(permutation: str, names: list[str], seed: int) -> str:
-    """The split that a permutation belongs to: of ten, eight go to the largest part, the first of the names."""
-    rng = random.Random(f"{permutation} {seed}")
+def _owner(round_trip: str, names: list[str], seed: int) -> str:
+    """The split that a round trip belongs to: eight of ten to the first of the names, the rest to the others."""
+    rng = random.Random(f"{round_trip} {seed}")
     return names[0] if rng.random() < 0.8 else rng.choice(names[1:] or names)
 
 
-def _permutation(rng: random.Random, symbols: int) -> dict[str, str]:
-    names = list(SYMBOLS[:symbols])
-    return dict(zip(names, rng.sample(names, symbols), strict=True))
+def _round_trip(rng: random.Random, symbols: int) -> dict[str, str]:
+    """Where the arrow of each symbol leads, symbols in order."""
+    way = rng.sample(SYMBOLS[:symbols], symbols)
+    return dict(sorted(zip(way, way[1:] + way[:1], strict=True)))
 
 
-def _question(rng: random.Random, arrows: Mapping[str, str], hops: tuple[int, int]) -> Example:
-    facts = [f"{tail} {head}." for tail, head in rng.sample(sorted(arrows.items()), len(arrows))]
-    path, length = [rng.choice(sorted(arrows))], rng.randint(*hops)
+def _question(rng: random.Random, arrows: Mapping[str, str], hops: int) -> Example:
+    facts = [f"{tail} {head}." for tail, head in rng.sample(list(arrows.items()), len(arrows))]
+    (length,) = rng.choices(range(1, hops + 1), weights=[1] + [2] * (hops - 1))
+    path = [rng.choice(list(arrows))]
     for _ in range(length):
         path.append(arrows[path[-1]])
     return Example(
         question=f"{' '.join(facts)} From {path[0]} follow {length} {'arrow' if length == 1 else 'arrows'}.",
-        steps=tuple(f"Then {tail} {head}." for tail, head in itertools.pairwise(path)),
+        steps=tuple(f"Then {tail} {head}." for tail, head in pairwise(path)),
         answer=path[-1],
-        extra={"candidates": sorted(arrows)},
+        extra={"candidates": list(arrows)},
     )
