@@ -103,6 +103,7 @@ def _read_block(path: Path) -> dict[str, Any]:
 def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
     """The model, its tokenizer and its markers that a run starts from. `texts` feed a word-level tokenizer."""
     model, tokenizer = _pretrained(config) if config.base else _from_scratch(config.scratch, texts)
+    _require_causal(model, config.base or config.scratch.architecture)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{config.base or config.scratch.tokenizer}: its tokenizer has no eos token: give it one")
     if tokenizer.pad_token_id is None:
@@ -118,6 +119,8 @@ def _pretrained(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokeniz
     name = str(config.base)
     if Path(name).is_dir() and (Path(name) / "best" / "config.json").is_file():
         name = str(Path(name) / "best")
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise UserError(f"model.base {name}: no such folder: check the path, or give a hub id")
     try:
         stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
         require_thinker(stock, name)
@@ -179,6 +182,14 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
     return AutoConfig.for_model(
         scratch.architecture, **{key: value for key, value in sizes.items() if hasattr(known, key)}, **tokens
     )
+
+
+@torch.no_grad()
+def _require_causal(model: PreTrainedModel, name: str) -> None:
+    """UserError if a token changes what stands before it: some encoders load as causal models."""
+    logits = model.eval()(input_ids=torch.tensor([[0, 1], [0, 2]], device=model.device)).logits[:, 0]
+    if not torch.allclose(logits[0], logits[1], atol=1e-5):
+        raise UserError(f"{name}: the model looks at later tokens, so it is no causal language model: give one that is")
 
 
 def require_thinker(config: PretrainedConfig, name: str) -> None:

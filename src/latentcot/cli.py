@@ -220,9 +220,17 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
     ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
     ("train",): (run_train, {}),
     ("eval",): (run_eval, {"checkpoint": {"type": Path}}),
-    ("generate",): (run_generate, {"checkpoint": {"type": Path}, "questions": {"nargs": "+", "type": str}}),
+    ("generate",): (
+        run_generate,
+        {
+            "checkpoint": {"type": Path},
+            "questions": {"nargs": "+", "type": str},
+            "--sample": {"action": "store_true", "help": "Draw tokens instead of taking the likeliest."},
+            "--stream": {"action": "store_true", "help": "Print the answer as it is written."},
+        },
+    ),
 }
-"""Every verb, its function, and which of the function's parameters are positional."""
+"""Every verb, its function, and those of its parameters that are positional or switches."""
 
 GROUPS = {
     (): "Language models that reason in continuous latent space (Coconut, arXiv 2412.06769).",
@@ -239,8 +247,8 @@ def build_parser() -> ArgumentParser:
         if path:
             groups[path[:-1]][1].add_subcommand(path[-1], parser, help=description)
         groups[path] = parser, parser.add_subcommands(dest="verb", metavar="VERB", title="verbs")
-    for path, (function, positional) in VERBS.items():
-        groups[path[:-1]][1].add_subcommand(path[-1], _verb(function, positional), help=_summary(function))
+    for path, (function, special) in VERBS.items():
+        groups[path[:-1]][1].add_subcommand(path[-1], _verb(function, special), help=_summary(function))
     groups[()][0].add_argument("--version", action="version", version=f"latentcot {__version__}")
     return groups[()][0]
 
@@ -249,12 +257,12 @@ def _parser(description: str) -> ArgumentParser:
     return ArgumentParser(prog="latentcot", description=description, allow_abbrev=False, exit_on_error=False)
 
 
-def _verb(function: Callable[..., None], positional: dict[str, dict[str, Any]]) -> ArgumentParser:
+def _verb(function: Callable[..., None], special: dict[str, dict[str, Any]]) -> ArgumentParser:
     parser = recipe_parser() if function is run_train else _parser("")
     parser.description = _summary(function)
-    for name, options in positional.items():
+    for name, options in special.items():
         parser.add_argument(name, **options)
-    parser.add_function_arguments(function, skip={*positional, "recipe"})
+    parser.add_function_arguments(function, skip={"recipe", *(name.lstrip("-") for name in special)})
     return parser
 
 
@@ -268,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         parser = build_parser()
-        chosen = parser.instantiate(parser.parse_args([word for word in words if word != "--debug"]))
+        chosen = parser.instantiate(parser.parse_args([_spelled(word) for word in words if word != "--debug"]))
         path: tuple[str, ...] = ()
         while "verb" in chosen:
             path = (*path, chosen["verb"])
@@ -284,6 +292,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _fail(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", debug)
     return 0
+
+
+def _spelled(word: str) -> str:
+    """An option as the parser spells it: --batch-size and --batch_size are the same."""
+    name, equals, value = word.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
 
 
 def _one_line(error: Exception) -> str:

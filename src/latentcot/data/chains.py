@@ -21,6 +21,9 @@ from itertools import pairwise
 
 from latentcot.core import Example, UserError
 
+PATIENCE = 1000
+"""Draws for each question after which a split counts as having no round trip of its own."""
+
 SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -43,11 +46,13 @@ def make_splits(sizes: Mapping[str, int], seed: int, *, symbols: int = 7, hops: 
 def _split(name: str, names: list[str], size: int, seed: int, symbols: int, hops: int) -> list[Example]:
     rng = random.Random(f"{name} {seed}")
     examples: list[Example] = []
-    while len(examples) < size:
+    for _ in range(PATIENCE * size):
         arrows = _round_trip(rng, symbols)
         if _owner("".join(arrows.values()), names, seed) == name:
             examples.append(_question(rng, arrows, hops))
-    return examples
+            if len(examples) == size:
+                return examples
+    raise UserError(f"{symbols} symbols have too few round trips to set some aside for {name}: raise symbols")
 
 
 def _owner(round_trip: str, names: list[str], seed: int) -> str:

@@ -43,12 +43,11 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
         return finished
     examples, valid = _read(config)
     checkpoint, dataset = _prepare(config, examples, valid)
+    arguments = _arguments(config, run, len(dataset))
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(described, encoding="utf-8")
 
-    trainer = ThoughtTrainer(
-        checkpoint, dataset, valid, run, config.train, _arguments(config, run, len(dataset)), [Progress(dataset)]
-    )
+    trainer = ThoughtTrainer(checkpoint, dataset, valid, run, config.train, arguments, [Progress(dataset)])
     trainer.train(resume_from_checkpoint=_last_resume_point(run))
     if not valid:
         trainer.keep("best")
@@ -164,6 +163,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
         warmup_steps=train.warmup_steps,
         max_grad_norm=train.clip,
         bf16=train.precision == "bf16",
+        use_cpu=not torch.accelerator.is_available(),
         logging_steps=max(1, examples // train.batch_size // 4),
         save_strategy="no",
         save_total_limit=1,

@@ -1,0 +1,160 @@
+"""Bad input: exit code 2, one clear line that says what and where, nothing written or lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentcot.cli import main
+
+GOOD = {"question": "A B. B A. From A follow 1 arrow.", "steps": ["Then A B."], "answer": "B"}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    """The one line that a refused command prints."""
+    assert main([str(word) for word in words]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.strip().splitlines()
+    assert line.startswith("latentcot: error: ")
+    assert "Traceback" not in captured.err
+    return line
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{not json", "not JSON"),
+        ({"question": 3}, '"question" is a number'),
+        ([], "no records"),
+        ([GOOD, {**GOOD, "question": " "}], 'record 2: "question" is empty'),
+        ([GOOD, {**GOOD, "answer": ""}], 'record 2: "answer" is empty'),
+        ([{"question": "A?", "steps": []}], 'record 1: "answer" is missing'),
+        ([{**GOOD, "steps": ["fine", 4]}], 'step 2 of "steps" is a number'),
+        ([{**GOOD, "steps": "Then A B."}], '"steps" is text, not a list'),
+        ([{**GOOD, "question": "A <bot> B?"}], "contains the marker <bot>"),
+    ],
+)
+def test_a_faulty_file_is_named_with_its_record(
+    content: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "bad.json", content)
+    line = refused(capsys, "train", "--run", tmp_path / "run", "--data.train", file)
+    assert str(file) in line
+    assert said in line
+    assert not (tmp_path / "run").exists()
+    assert main(["data", "check", str(file)]) == 2
+    printed = capsys.readouterr()
+    assert said in printed.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--method=Nonsense"], "no such row"),
+        (["--method=json.JSONDecoder"], "no such row"),
+        (["--method=ICoT", "--method.tokens_per_epoc=3"], "tokens_per_epoc"),
+        (["--curriculum.mix=1.5"], "curriculum.mix is 1.5"),
+        (["--curriculum.stages=-1"], "curriculum.stages is -1"),
+        (["--curriculum.thoughts_per_step=-2"], "thoughts_per_step is -2"),
+        (["--curriculum.epochs=2"], "the stages need 35"),
+        (["--curriculum.epocs=2"], "--curriculum.epocs"),
+        (["--train.lr=fast"], "train.lr"),
+        (["--train.batch_size=0"], "train.batch_size is 0"),
+        (["--train.batch_size=10", "--train.micro_batch=4"], "multiple of train.micro_batch"),
+        (["--model.scratch.architecture=nonsense"], "not a model type"),
+        (["--model.scratch.architecture=t5"], "encoder-decoder"),
+        (["--model.scratch.architecture=mamba"], "no KV cache"),
+        (["--model.scratch.architecture=bert"], "causal"),
+        (["--model.scratch.width=30", "--model.scratch.heads=4"], "multiple of model.scratch.heads"),
+        (["--model.scratch.positions=10"], "record 1 needs"),
+        (["--model.base=./no/such/folder"], "model.base"),
+        (["--model.scratch.tokenizer=./no/such/folder"], "model.scratch.tokenizer"),
+        (["--model.scratch.config=none.json"], "none.json"),
+        (["--config=none.yaml"], "none.yaml"),
+        (["--curriculum.advance_at=0.9"], "data.valid"),
+        (["--data.valid=none.json"], "none.json"),
+    ],
+)
+def test_a_faulty_configuration_is_named(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "good.json", [GOOD])
+    small = ["--model.scratch.layers=1", "--model.scratch.heads=2", "--model.scratch.width=32"]
+    line = refused(capsys, "train", "--run", tmp_path / "run", "--data.train", file, *small, *flags)
+    assert said in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_with_an_unknown_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write(tmp_path / "recipe.yaml", "train:\n  learning_rate: 3\n")
+    assert "learning_rate" in refused(capsys, "train", "--config", recipe, "--run", tmp_path / "run")
+
+
+def test_a_folder_with_other_files_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "good.json", [GOOD])
+    other = write(tmp_path / "thesis.txt", "years of work")
+    assert "no run's" in refused(capsys, "train", "--run", tmp_path, "--data.train", file)
+    assert other.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("verb", ["eval", "generate"])
+def test_no_checkpoint(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "good.json", [GOOD])
+    more = ["--data", file] if verb == "eval" else ["A?"]
+    assert "no checkpoint there" in refused(capsys, verb, tmp_path / "none", *more)
+    write(tmp_path / "config.json", {"model_type": "gpt2"})
+    assert "not trained by latentcot" in refused(capsys, verb, tmp_path, *more)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    file = write(folder / "good.json", [GOOD])
+    sizes = ["--model.scratch.layers=1", "--model.scratch.heads=2", "--model.scratch.width=32"]
+    epochs = ["--curriculum.stages=1", "--curriculum.epochs_first=0", "--curriculum.epochs_per_stage=1"]
+    words = ["train", "--run", folder / "run", "--data.train", file, *sizes, *epochs]
+    more = ["--curriculum.epochs=1", "--model.scratch.positions=32", "--train.max_new_tokens=4"]
+    assert main([str(word) for word in (*words, *more)]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["A B. From A follow 1 arrow.", "--thoughts=-1"], "thoughts is -1"),
+        (["A B. From A follow 1 arrow.", "--thoughts=99"], "positions"),
+        (["A Zed. From A follow 1 arrow."], "Zed"),
+        ([" "], "the question is empty"),
+        (["A B. From A follow 1 arrow.", "--sample", "--temperature=0"], "temperature"),
+        (["A B. From A follow 1 arrow.", "--max_new_tokens=0"], "max_new_tokens is 0"),
+        (["A <eot> B."], "<eot>"),
+    ],
+)
+def test_a_faulty_question(words: list[str], said: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in refused(capsys, "generate", checkpoint, *words)
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["data"], ["train"], ["eval", "x"], ["--nonsense"]])
+def test_a_faulty_command_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, *words)
+
+
+def test_help_and_configuration_do_not_import_torch() -> None:
+    code = (
+        "import sys; from latentcot.cli import build_parser; import latentcot.data.check; build_parser();"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "--debug", str(tmp_path / "none.json")]) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""Every verb as a user calls it, in one small run that all tests share."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from latentcot.cli import main
+from latentcot.data import records
+
+SMALL = [
+    "--curriculum.stages=2", "--curriculum.epochs_first=1", "--curriculum.epochs_per_stage=1", "--curriculum.epochs=3",
+    "--model.scratch.layers=1", "--model.scratch.heads=2", "--model.scratch.width=32", "--model.scratch.positions=64",
+    "--train.batch_size=16", "--train.max_new_tokens=8", "--train.lr=0.001",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    sizes = ["--train=32", "--valid=4", "--test=6", "--symbols=6", "--hops=2", "--seed=7"]
+    assert main(["data", "make", "chains", "--out", str(folder), *sizes]) == 0
+    return folder
+
+
+def train(data: Path, run: Path, *more: str) -> int:
+    files = [f"--data.train={data / 'train.json'}", f"--data.valid={data / 'valid.json'}"]
+    return main(["train", "--run", str(run), *files, *SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "coconut"
+    assert train(data, folder) == 0
+    return folder
+
+
+def test_data_make_is_reproducible_and_keeps_what_is_there(data: Path, tmp_path: Path) -> None:
+    sizes = ["--train=32", "--valid=4", "--test=6", "--symbols=6", "--hops=2", "--seed=7"]
+    assert main(["data", "make", "chains", "--out", str(tmp_path), *sizes]) == 0
+    for name in ("train.json", "valid.json", "test.json"):
+        assert (tmp_path / name).read_bytes() == (data / name).read_bytes()
+    assert main(["data", "make", "chains", "--out", str(tmp_path), *sizes[:-1], "--seed=8"]) == 2
+    assert (tmp_path / "train.json").read_bytes() == (data / "train.json").read_bytes()
+
+
+def test_data_make_prosqa_is_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "prosqa", "--out", str(tmp_path), "--train=30", "--valid=5", "--test=5"]) == 0
+    files = [str(tmp_path / f"{name}.json") for name in ("train", "valid", "test")]
+    assert main(["data", "check", *files]) == 0
+    assert "30 records" in capsys.readouterr().out
+
+
+def test_train_writes_a_run(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text())
+    assert [stage["thoughts"] for stage in result["stages"]] == [0, 1, 2]
+    assert result["row"] == "coconut"
+    assert result["updates"] == 6
+    assert (run / "best" / "model.safetensors").is_file()
+    assert not list((run / "best").glob("*.bin"))
+    assert "sha256" in (run / "config.yaml").read_text()
+
+
+def test_the_same_command_returns_the_finished_run(data: Path, run: Path) -> None:
+    before = (run / "log.jsonl").read_bytes()
+    assert train(data, run) == 0
+    assert (run / "log.jsonl").read_bytes() == before
+
+
+def test_another_run_is_refused_and_nothing_changes(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert train(data, run, "--seed=5") == 2
+    assert "seed is 0 there and 5 here" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_eval_writes_the_promised_fields(data: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = ["eval", str(run), "--data", str(data / "test.json"), "--json", str(out)]
+    assert main([*command, "--batch-size=4", "--predictions", str(tmp_path / "p.jsonl")]) == 0
+    metrics = json.loads(out.read_text())
+    assert {"n", "accuracy", "tokens", "thoughts", "seconds_per_example"} <= metrics.keys()
+    assert metrics["n"] == 6
+    assert metrics["thoughts"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert sum(line["correct"] for line in lines) == metrics["accuracy"] * 6
+    assert main([*command, "--thoughts=1"]) == 0
+    assert json.loads(out.read_text())["thoughts"] == 1
+
+
+def test_generate_answers_and_streams(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question = records.read(data / "test.json")[0].question
+    assert main(["generate", str(run), question, "--thoughts=2"]) == 0
+    plain = capsys.readouterr().out
+    assert main(["generate", str(run), question, "--thoughts=2", "--stream"]) == 0
+    assert capsys.readouterr().out.split() == plain.split()
+    assert main(["generate", str(run), question, question, "--sample", "--temperature=2", "--seed=1"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_a_trained_checkpoint_is_a_base_for_another_row(data: Path, run: Path, tmp_path: Path) -> None:
+    assert train(data, tmp_path / "cot", "--method=CoT", f"--model.base={run}", "--curriculum.epochs=1") == 0
+    assert json.loads((tmp_path / "cot" / "result.json").read_text())["best"]["thoughts"] == 0
+
+
+def test_a_row_of_the_users_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rows.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from latentcot.methods import Coconut\n"
+        "@dataclass(frozen=True)\n"
+        "class Impatient(Coconut):\n"
+        "    skip: int = 1\n"
+        "    def plan(self, curriculum, longest):\n"
+        "        return super().plan(curriculum, longest)[self.skip:]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert train(data, tmp_path / "run", "--method=my_rows.Impatient", "--method.skip=2") == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["row"] == "impatient"
+    assert [stage["thoughts"] for stage in result["stages"]] == [2]
+    assert main(["eval", str(tmp_path / "run"), "--data", str(data / "test.json")]) == 0

@@ -1,0 +1,44 @@
+"""Tiny random models of every supported architecture; no network, one torch thread."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+torch.set_num_threads(1)
+
+ARCHITECTURES = {
+    "gpt2": {},
+    "gpt_neox": {"intermediate_size": 64},
+    "llama": {"intermediate_size": 64, "num_key_value_heads": 1},
+    "qwen2": {"intermediate_size": 64, "num_key_value_heads": 1},
+    "qwen3": {"intermediate_size": 64, "num_key_value_heads": 1, "head_dim": 16},
+    # The window is far shorter than the sequences of the tests.
+    "gemma3_text": {"intermediate_size": 64, "num_key_value_heads": 1, "head_dim": 16, "sliding_window": 8},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+}
+VOCABULARY = 40
+
+
+def tiny_model(architecture: str, **changes: object) -> PreTrainedModel:
+    """A random model without dropout, hidden size 32, 2 layers, 64 positions."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64}
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    options = {**sizes, **ARCHITECTURES[architecture], **special, "vocab_size": VOCABULARY, **changes}
+    config = AutoConfig.for_model(architecture, **options)
+    # Eager models have dropout off in eval mode; wide initial weights keep the states of tokens apart.
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.2)
+    return model
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return tiny_model(request.param)

@@ -1,0 +1,183 @@
+"""A run does not depend on how it was cut: into micro-batches, processes, or pieces by an interruption."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from latentcot.config import DataConfig, ModelConfig, RunConfig, Scratch, TrainConfig
+from latentcot.core import UserError
+from latentcot.curriculum import Curriculum
+from latentcot.data import chains, records
+from latentcot.training import trainer as trainer_module
+from latentcot.training.run import train
+
+CURRICULUM = Curriculum(stages=2, epochs_first=1, epochs_per_stage=1, epochs=3, mix=0.3)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    folder = tmp_path_factory.mktemp("data")
+    for name, examples in chains.make_splits({"train": 32, "valid": 5}, 0, symbols=6, hops=3).items():
+        records.write(folder / f"{name}.json", examples)
+    return DataConfig(train=folder / "train.json", valid=folder / "valid.json", reshuffle=True)
+
+
+def config(data: DataConfig, dropout: float = 0.1, **train: Any) -> RunConfig:
+    # GPT-2's bias on keys has no gradient but rounding, which Adam blows up; Llama has no biases.
+    scratch = Scratch("llama" if not dropout else "gpt2", layers=1, heads=2, width=32, positions=64, dropout=dropout)
+    # A large step, so that a small difference would show.
+    defaults: dict[str, Any] = {"lr": 0.01, "batch_size": 8, "max_new_tokens": 6}
+    return RunConfig(
+        curriculum=CURRICULUM, model=ModelConfig(scratch=scratch), data=data, train=TrainConfig(**{**defaults, **train})
+    )
+
+
+def weights(run: Path, name: str = "best") -> dict[str, torch.Tensor]:
+    return load_file(run / name / "model.safetensors")
+
+
+def losses(run: Path) -> list[float]:
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def assert_same(first: Path, second: Path, **tolerance: float) -> None:
+    for name, tensor in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], tensor, **(tolerance or {"atol": 0.0, "rtol": 0.0}))
+
+
+def test_accumulation_changes_nothing(data: DataConfig, tmp_path: Path) -> None:
+    """8 x 1 equals 1 x 8, though the targets differ in length from example to example."""
+    train(config(data, dropout=0.0), tmp_path / "whole")
+    train(config(data, dropout=0.0, micro_batch=1), tmp_path / "pieces")
+    assert losses(tmp_path / "pieces") == pytest.approx(losses(tmp_path / "whole"), abs=1e-4)
+    assert_same(tmp_path / "whole", tmp_path / "pieces", atol=1e-3, rtol=1e-3)
+
+
+def test_two_processes_are_one(data: DataConfig, tmp_path: Path) -> None:
+    train(config(data, dropout=0.0), tmp_path / "one")
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch; torch.set_num_threads(1)\nfrom latentcot.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    recipe = tmp_path / "one" / "config.yaml"
+    text = recipe.read_text()
+    (tmp_path / "recipe.yaml").write_text(text[: text.index("sha256:")])
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1"]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", str(script)]
+    command = [*launch, "train", "--config", str(tmp_path / "recipe.yaml"), "--run", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
+    assert_same(tmp_path / "one", tmp_path / "two", atol=1e-3, rtol=1e-3)
+    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
+    assert [s["accuracy"] for s in one["stages"]] == [s["accuracy"] for s in two["stages"]]
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+@pytest.mark.parametrize(
+    ("update", "save_steps"),
+    [(2, 1), (4, None), (5, None), (7, 2), (8, None), (9, 1)],
+    ids=["inside-an-epoch", "before-a-validation", "new-stage", "in-stage-1", "second-boundary", "in-stage-2"],
+)
+def test_an_interruption_changes_nothing(
+    update: int, save_steps: int | None, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, dropout, mixing, reshuffling and optimizer resets included. There are 4 updates an epoch."""
+    settings = config(data, save_steps=save_steps)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(settings, whole)
+    step = trainer_module.ThoughtTrainer.training_step
+
+    def interrupted(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.state.global_step == update:
+            raise Interrupted
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.ThoughtTrainer, "training_step", interrupted)
+        with pytest.raises(Interrupted):
+            train(settings, cut)
+    torch.manual_seed(99)  # Nothing may hang on what the process did before.
+    train(settings, cut)
+    assert_same(whole, cut)
+    assert losses(whole) == losses(cut)
+    results = [json.loads((run / "result.json").read_text())["stages"] for run in (whole, cut)]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("reset", "expected"), [(True, [4, 8]), (False, [])])
+def test_the_optimizer_is_reset_at_stage_changes_only(
+    reset: bool, expected: list[int], data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    step = trainer_module.ThoughtTrainer.training_step
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        seen.append((self.state.global_step, len(self.optimizer.state)))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer_module.ThoughtTrainer, "training_step", watched)
+    settings = replace(config(data), curriculum=replace(CURRICULUM, reset_optimizer=reset))
+    train(settings, tmp_path / "run")
+    assert [at for at, entries in seen if entries == 0 and at > 0] == expected
+
+
+def test_the_best_checkpoint_is_of_the_last_stage(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of equals the later one; stages before the last do not count, however good."""
+    accuracy = {1: 0.9, 2: 0.8, 3: 0.2, 4: 0.6, 5: 0.6, 6: 0.4}
+    kept: list[tuple[str, float]] = []
+    monkeypatch.setattr(
+        trainer_module.ThoughtTrainer,
+        "validate",
+        lambda self: {"eval_accuracy": accuracy[round(self.state.epoch)], "eval_tokens": 1.0},
+    )
+    monkeypatch.setattr(
+        trainer_module.ThoughtTrainer, "keep", lambda self, name: kept.append((name, round(self.state.epoch)))
+    )
+    settings = replace(config(data), curriculum=replace(CURRICULUM, epochs=6))
+    result = train(replace(settings, train=replace(settings.train, keep_stages=True)), tmp_path / "run")
+    assert [epoch for name, epoch in kept if name == "best"] == [3, 4, 5]
+    assert [epoch for name, epoch in kept if name == "stage-1"] == [2]
+    assert result["best"]["accuracy"] == 0.6
+    assert [stage["accuracy"] for stage in result["stages"]] == [0.9, 0.8, 0.4]
+
+
+def test_a_stage_ends_when_it_is_learned(data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracy = {1: 0.5, 2: 1.0, 3: 1.0, 4: 0.9, 5: 1.0}
+    monkeypatch.setattr(
+        trainer_module.ThoughtTrainer,
+        "validate",
+        lambda self: {"eval_accuracy": accuracy[round(self.state.epoch)], "eval_tokens": 1.0},
+    )
+    curriculum = replace(CURRICULUM, epochs_first=9, epochs_per_stage=9, epochs=20, advance_at=1.0)
+    result = train(replace(config(data), curriculum=curriculum), tmp_path / "run")
+    assert result["updates"] == 20  # Two epochs of stage 0, one of stage 1, two of stage 2.
+    assert [stage["accuracy"] for stage in result["stages"]] == [1.0, 1.0, 1.0]
+
+
+def test_bf16_and_no_validation(data: DataConfig, tmp_path: Path) -> None:
+    settings = config(replace(data, valid=None), precision="bf16")
+    assert train(settings, tmp_path / "run")["best"] == {}
+    assert weights(tmp_path / "run")
+
+
+def test_pieces_of_a_run_fail_whole(data: DataConfig, tmp_path: Path) -> None:
+    settings = replace(config(data), model=ModelConfig(scratch=Scratch(layers=1, heads=2, width=32, positions=20)))
+    with pytest.raises(UserError, match=r"train\.json: record 1 needs"):
+        train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
