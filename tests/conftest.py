@@ -6,7 +6,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from latentcot.checkpoint import Checkpoint
+from latentcot.core import Frame, Slot
+from latentcot.tokens import add_markers, word_tokenizer
 
 torch.set_num_threads(1)
 
@@ -21,6 +25,7 @@ ARCHITECTURES = {
     "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
 }
 VOCABULARY = 40
+WORDS = [f"w{number}" for number in range(VOCABULARY - 9)]
 
 
 def tiny_model(architecture: str, **changes: object) -> PreTrainedModel:
@@ -42,3 +47,15 @@ def tiny_model(architecture: str, **changes: object) -> PreTrainedModel:
 @pytest.fixture(params=ARCHITECTURES)
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return tiny_model(request.param)
+
+
+def tokenizer() -> PreTrainedTokenizerBase:
+    return word_tokenizer([" ".join(WORDS)])
+
+
+def checkpoint(model: PreTrainedModel, slot: Slot = Slot.STATE, thoughts: int = 3) -> Checkpoint:
+    tokens = tokenizer()
+    markers = add_markers(tokens, model)
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokens.eos_token_id
+    frame = Frame(slot, (markers.bot,), (markers.eot,), markers.pause if slot is not Slot.STATE else None)
+    return Checkpoint(model, tokens, Frame() if slot is Slot.NONE else frame, thoughts, "row", max_new_tokens=6)

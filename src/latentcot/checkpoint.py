@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
-from latentcot.tokens import Markers, add_markers, encode_question, word_tokenizer
+from latentcot.tokens import Markers, add_markers, encode_questions, word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ class Checkpoint:
         question, thoughts = question.strip(), self.thoughts if thoughts is None else thoughts
         if not question:
             raise UserError("the question is empty: write one")
-        layout = self.frame.layout(encode_question(question, self.tokenizer), thoughts)
+        layout = self.frame.layout(encode_questions([question], self.tokenizer)[0], thoughts)
         if self.positions is not None and len(layout) >= self.positions:
             raise UserError(
                 f"the question and its {thoughts} thoughts need {len(layout)} positions and the model "
@@ -187,7 +187,8 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
 @torch.no_grad()
 def _require_causal(model: PreTrainedModel, name: str) -> None:
     """UserError if a token changes what stands before it: some encoders load as causal models."""
-    logits = model.eval()(input_ids=torch.tensor([[0, 1], [0, 2]], device=model.device)).logits[:, 0]
+    ids = torch.tensor([[0, 1], [0, 2]], device=model.device)
+    logits = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, 0]
     if not torch.allclose(logits[0], logits[1], atol=1e-5):
         raise UserError(f"{name}: the model looks at later tokens, so it is no causal language model: give one that is")
 

@@ -50,7 +50,14 @@ def make_prosqa(
 
 
 def make_chains(
-    out: Path, seed: int = 0, train: int = 6400, valid: int = 250, test: int = 500, symbols: int = 7, hops: int = 4
+    out: Path,
+    seed: int = 0,
+    train: int = 6400,
+    valid: int = 250,
+    test: int = 500,
+    symbols: int = 6,
+    alphabet: int = 8,
+    hops: int = 4,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as round trips.
 
@@ -60,13 +67,14 @@ def make_chains(
         train: Number of training questions.
         valid: Number of validation questions.
         test: Number of test questions.
-        symbols: Symbols that the arrows join.
-        hops: Longest chain; a question has 1 to so many hops.
+        symbols: Symbols that the arrows of a question join.
+        alphabet: Symbols that they are drawn from.
+        hops: Longest chain. Questions to train on have 1 to so many hops, the others 2 or more.
     """
     from latentcot.data import chains
 
     sizes = {"train": train, "valid": valid, "test": test}
-    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, hops=hops))
+    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, alphabet=alphabet, hops=hops))
 
 
 def _write_splits(out: Path, splits: dict[str, Any]) -> None:
@@ -110,6 +118,10 @@ def run_train(run: Path, recipe: RunConfig) -> None:
         print(f"{result['row']}: {result['updates']:,} updates in {result['seconds']:,.0f} s")
         if best:
             print(f"best of the last stage: accuracy {best['accuracy']:.1%} with {best['tokens']:.1f} tokens")
+        elif result["stages"]:
+            print(
+                f"the epochs ended in stage {result['stages'][-1]['stage']}, before the last: raise curriculum.epochs"
+            )
         print(run / "best")
 
 

@@ -57,9 +57,10 @@ def add_markers(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, like
     return Markers(bot, eot, pause)
 
 
-def encode_question(question: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
-    """The question and its line break, as every row's prompt begins."""
-    return _prefix(tokenizer) + _encode([question + "\n"], tokenizer)[0]
+def encode_questions(questions: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+    """Questions, each with its line break, as every row's prompt begins; all in one call of the tokenizer."""
+    prefix = _prefix(tokenizer)
+    return [prefix + ids for ids in _encode([f"{question}\n" for question in questions], tokenizer)]
 
 
 def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase) -> list[Sample]:

@@ -18,7 +18,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    sizes = ["--train=32", "--valid=4", "--test=6", "--symbols=6", "--hops=2", "--seed=7"]
+    sizes = ["--train=32", "--valid=4", "--test=6", "--hops=2", "--seed=7"]
     assert main(["data", "make", "chains", "--out", str(folder), *sizes]) == 0
     return folder
 
@@ -36,7 +36,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_data_make_is_reproducible_and_keeps_what_is_there(data: Path, tmp_path: Path) -> None:
-    sizes = ["--train=32", "--valid=4", "--test=6", "--symbols=6", "--hops=2", "--seed=7"]
+    sizes = ["--train=32", "--valid=4", "--test=6", "--hops=2", "--seed=7"]
     assert main(["data", "make", "chains", "--out", str(tmp_path), *sizes]) == 0
     for name in ("train.json", "valid.json", "test.json"):
         assert (tmp_path / name).read_bytes() == (data / name).read_bytes()

@@ -2,29 +2,16 @@
 
 import pytest
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from latentcot.checkpoint import Checkpoint, load
-from latentcot.core import Frame, Slot, UserError
+from latentcot.checkpoint import load
+from latentcot.core import Slot, UserError
 from latentcot.generate import answer
-from latentcot.tokens import add_markers, encode_question, word_tokenizer
-from tests.conftest import VOCABULARY, tiny_model
+from latentcot.tokens import encode_questions
+from tests.conftest import checkpoint, tiny_model
 from tests.equivalence import naive
 
-WORDS = [f"w{number}" for number in range(VOCABULARY - 9)]
 QUESTIONS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11 w12 w13 w14 w15", "w3 w2", "w20 w21 w22"]
-
-
-def tokenizer() -> PreTrainedTokenizerBase:
-    return word_tokenizer([" ".join(WORDS)])
-
-
-def checkpoint(model: PreTrainedModel, slot: Slot = Slot.STATE, thoughts: int = 3) -> Checkpoint:
-    tokens = tokenizer()
-    markers = add_markers(tokens, model)
-    model.config.eos_token_id = model.generation_config.eos_token_id = tokens.eos_token_id
-    frame = Frame(slot, (markers.bot,), (markers.eot,), markers.pause if slot is not Slot.STATE else None)
-    return Checkpoint(model, tokens, Frame() if slot is Slot.NONE else frame, thoughts, "row", max_new_tokens=6)
 
 
 @pytest.mark.parametrize("slot", [Slot.STATE, Slot.PAUSE, Slot.PAUSE_MULTIPASS, Slot.NONE])
@@ -80,6 +67,6 @@ def test_limits() -> None:
         answer(thinker, QUESTIONS, thoughts=70)
     with pytest.raises(UserError, match="thoughts is -1"):
         answer(thinker, QUESTIONS, thoughts=-1)
-    fits = 64 - len(encode_question(QUESTIONS[0], thinker.tokenizer)) - 2
+    fits = 64 - len(encode_questions(QUESTIONS[:1], thinker.tokenizer)[0]) - 2
     (prediction,) = answer(thinker, QUESTIONS[:1], thoughts=fits - 1)
     assert prediction.tokens <= fits

@@ -25,7 +25,7 @@ CURRICULUM = Curriculum(stages=2, epochs_first=1, epochs_per_stage=1, epochs=3, 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     folder = tmp_path_factory.mktemp("data")
-    for name, examples in chains.make_splits({"train": 32, "valid": 5}, 0, symbols=6, hops=3).items():
+    for name, examples in chains.make_splits({"train": 32, "valid": 5}, 0, hops=3).items():
         records.write(folder / f"{name}.json", examples)
     return DataConfig(train=folder / "train.json", valid=folder / "valid.json", reshuffle=True)
 

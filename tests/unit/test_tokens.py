@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from latentcot.core import Example, UserError
-from latentcot.tokens import MARKERS, add_markers, encode_examples, encode_question, final_answer, word_tokenizer
+from latentcot.tokens import MARKERS, add_markers, encode_examples, encode_questions, final_answer, word_tokenizer
 from tests.conftest import tiny_model
 
 TEXTS = ["Tom is a lempus. Is Tom a lempus or yumpus?\n", "Every lempus is a yumpus.\n", "### Tom is a yumpus."]
@@ -44,7 +44,7 @@ def test_a_saved_tokenizer_is_the_same(tmp_path) -> None:  # type: ignore[no-unt
 
 def test_unknown_words_are_named() -> None:
     with pytest.raises(UserError, match="'Zed'"):
-        encode_question("Is Zed a lempus?", word_tokenizer(TEXTS))
+        encode_questions(["Is Zed a lempus?"], word_tokenizer(TEXTS))
 
 
 def test_texts_that_words_cannot_hold_are_refused() -> None:
@@ -72,7 +72,7 @@ def test_an_example_in_tokens() -> None:
     assert tokenizer.decode(sample.question) == "Is Tom a lempus?\n"
     assert [tokenizer.decode(step) for step in sample.steps] == ["Tom is a yumpus.\n"]
     assert tokenizer.decode(sample.answer) == "### Tom is a yumpus.<eos>"
-    assert sample.question == encode_question("Is Tom a lempus?", tokenizer)
+    assert sample.question == encode_questions(["Is Tom a lempus?"], tokenizer)[0]
 
 
 @pytest.mark.parametrize(

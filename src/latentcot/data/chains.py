@@ -1,16 +1,16 @@
 """Chains: follow the arrows of a round trip, a task that direct answering fails for want of depth.
 
-    A G. E A. G F. B C. C D. F B. D E. From E follow 3 arrows.
-    Then E A. / Then A G. / Then G F.                      answer: F
+    A B. F D. H F. E A. D E. B H. From E follow 3 arrows.
+    Then E A. / Then A B. / Then B H.                      answer: H
 
 The pairs are the arrows: one leaves every symbol, and all together are one round trip, so no symbol comes back within
 a question and a guess is right once in a few times only. The last sentence asks. A model of two layers looks one arrow
 up at a time, so it needs a written step or a thought for each.
 
 What makes it learnable within minutes: the two ends of an arrow stand side by side; the number of arrows varies (with
-chains of one length the last stage, where all text goes, is not learned), single arrows, which need no chain, being
-rarer; and a step opens with a word, so that a symbol is read off the thoughts in the same way for the next step and
-for the answer.
+chains of one length the last stage, where all text goes, is not learned); the training questions have single arrows
+among them, which teach the look-up itself and, needing no chain, are in no other split; and a step opens with a word,
+so that a symbol is read off the thoughts in the same way for the next step and for the answer.
 """
 
 from __future__ import annotations
@@ -24,52 +24,66 @@ from latentcot.core import Example, UserError
 PATIENCE = 1000
 """Draws for each question after which a split counts as having no round trip of its own."""
 
-SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def make_splits(sizes: Mapping[str, int], seed: int, *, symbols: int = 7, hops: int = 4) -> dict[str, list[Example]]:
-    """`sizes[name]` questions for each split; no round trip of one split occurs in another.
+def make_splits(
+    sizes: Mapping[str, int], seed: int, *, symbols: int = 6, alphabet: int = 8, hops: int = 4
+) -> dict[str, list[Example]]:
+    """`sizes[name]` questions for each split, the training split first; no round trip is in two splits.
 
-    `symbols` is how many the arrows join; a question follows 1 to `hops` of them. A split has a random stream of its
-    own, so it does not change with the sizes of the others. UserError for impossible sizes.
+    The arrows of a question join `symbols` letters out of the first `alphabet`. A training question follows 1 to
+    `hops` of them, any other 2 to `hops`. A split has a random stream of its own, so it does not change with the
+    sizes of the others. UserError for impossible sizes.
     """
-    if not 4 <= symbols <= len(SYMBOLS):
-        raise UserError(f"symbols is {symbols}: give 4 to {len(SYMBOLS)}")
-    if not 1 <= hops < symbols:
-        raise UserError(f"hops is {hops}: give at least 1 and less than the {symbols} symbols")
+    if not 4 <= symbols <= alphabet:
+        raise UserError(f"symbols is {symbols}: give at least 4 and at most the {alphabet} of the alphabet")
+    if not alphabet <= len(LETTERS):
+        raise UserError(f"alphabet is {alphabet}: give at most {len(LETTERS)}")
+    if not 2 <= hops < symbols:
+        raise UserError(f"hops is {hops}: give at least 2 and less than the {symbols} symbols")
     for name, size in sizes.items():
         if size < 1:
             raise UserError(f"{name} is {size}: ask for 1 question or more")
-    return {name: _split(name, list(sizes), size, seed, symbols, hops) for name, size in sizes.items()}
+    training = next(iter(sizes))
+    return {
+        name: _split(
+            name, list(sizes), size, seed, LETTERS[:alphabet], symbols, range(1 + (name != training), hops + 1)
+        )
+        for name, size in sizes.items()
+    }
 
 
-def _split(name: str, names: list[str], size: int, seed: int, symbols: int, hops: int) -> list[Example]:
+def _split(
+    name: str, names: list[str], size: int, seed: int, alphabet: str, symbols: int, lengths: range
+) -> list[Example]:
     rng = random.Random(f"{name} {seed}")
     examples: list[Example] = []
     for _ in range(PATIENCE * size):
-        arrows = _round_trip(rng, symbols)
-        if _owner("".join(arrows.values()), names, seed) == name:
-            examples.append(_question(rng, arrows, hops))
+        arrows = _round_trip(rng, alphabet, symbols)
+        if _owner(arrows, names, seed) == name:
+            examples.append(_question(rng, arrows, rng.choice(lengths)))
             if len(examples) == size:
                 return examples
-    raise UserError(f"{symbols} symbols have too few round trips to set some aside for {name}: raise symbols")
+    raise UserError(
+        f"{symbols} symbols have too few round trips to set some aside for {name}: raise symbols or alphabet"
+    )
 
 
-def _owner(round_trip: str, names: list[str], seed: int) -> str:
+def _owner(arrows: Mapping[str, str], names: list[str], seed: int) -> str:
     """The split that a round trip belongs to: eight of ten to the first of the names, the rest to the others."""
-    rng = random.Random(f"{round_trip} {seed}")
+    rng = random.Random(f"{sorted(arrows.items())} {seed}")
     return names[0] if rng.random() < 0.8 else rng.choice(names[1:] or names)
 
 
-def _round_trip(rng: random.Random, symbols: int) -> dict[str, str]:
-    """Where the arrow of each symbol leads, symbols in order."""
-    way = rng.sample(SYMBOLS[:symbols], symbols)
-    return dict(sorted(zip(way, way[1:] + way[:1], strict=True)))
+def _round_trip(rng: random.Random, alphabet: str, symbols: int) -> dict[str, str]:
+    """Where the arrow of each symbol leads."""
+    way = rng.sample(alphabet, symbols)
+    return dict(zip(way, way[1:] + way[:1], strict=True))
 
 
-def _question(rng: random.Random, arrows: Mapping[str, str], hops: int) -> Example:
+def _question(rng: random.Random, arrows: Mapping[str, str], length: int) -> Example:
     facts = [f"{tail} {head}." for tail, head in rng.sample(list(arrows.items()), len(arrows))]
-    (length,) = rng.choices(range(1, hops + 1), weights=[1] + [2] * (hops - 1))
     path = [rng.choice(list(arrows))]
     for _ in range(length):
         path.append(arrows[path[-1]])
@@ -77,5 +91,5 @@ def _question(rng: random.Random, arrows: Mapping[str, str], hops: int) -> Examp
         question=f"{' '.join(facts)} From {path[0]} follow {length} {'arrow' if length == 1 else 'arrows'}.",
         steps=tuple(f"Then {tail} {head}." for tail, head in pairwise(path)),
         answer=path[-1],
-        extra={"candidates": list(arrows)},
+        extra={"candidates": sorted(arrows)},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import Dataset
@@ -14,7 +14,7 @@ from latentcot.core import Example, Layout, Sample, UserError
 from latentcot.curriculum import Curriculum, draw_stage, stage_at
 from latentcot.data.records import reshuffle_facts
 from latentcot.methods import Method
-from latentcot.tokens import Markers, encode_examples, encode_question
+from latentcot.tokens import Markers, encode_examples, encode_questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,13 +53,21 @@ class TrainingSet(Dataset[Layout]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Layout:
-        rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
-        stage = self.plan[draw_stage(self.plan, self.stage, self.curriculum, rng)]
-        sample = self.samples[index]
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Layout]:
+        """The layouts of a batch; PyTorch's loader asks for whole batches where a data set can give them."""
+        randoms = [random.Random(f"{self.seed}/{self.epoch}/{index}") for index in indices]
+        stages = [self.plan[draw_stage(self.plan, self.stage, self.curriculum, rng)] for rng in randoms]
+        samples = [self.samples[index] for index in indices]
         if self.reshuffle:
-            question = encode_question(reshuffle_facts(self.examples[index].question, rng), self.tokenizer)
-            sample = Sample(question, sample.steps, sample.answer)
-        return self.method.layout(sample, stage, self.markers, rng)
+            texts = [reshuffle_facts(self.examples[i].question, rng) for i, rng in zip(indices, randoms, strict=True)]
+            questions = encode_questions(texts, self.tokenizer)
+            samples = [replace(sample, question=ids) for sample, ids in zip(samples, questions, strict=True)]
+        return [
+            self.method.layout(sample, stage, self.markers, rng)
+            for sample, stage, rng in zip(samples, stages, randoms, strict=True)
+        ]
 
     def require_room(self, positions: int | None) -> None:
         """UserError unless every example fits the model's positions at every stage."""
