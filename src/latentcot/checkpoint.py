@@ -147,7 +147,38 @@ def _from_scratch(scratch: Scratch, texts: Iterable[str]) -> tuple[PreTrainedMod
     }  # The stock defaults point past a small vocabulary.
     config = _architecture(scratch, vocab_size=len(tokenizer), **special)
     require_thinker(config, scratch.architecture)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32), tokenizer
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if scratch.scale_thoughts:
+        _scale_thoughts(model, scratch.architecture)
+    return model, tokenizer
+
+
+@torch.no_grad()
+def _scale_thoughts(model: PreTrainedModel, name: str) -> None:
+    """Scale the final norm so that its output, which is what a thought is, is as large as token embeddings are.
+
+    UserError if the model has no such norm.
+    """
+    norms = [
+        module
+        for path, module in model.base_model.named_modules()
+        if "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in path.split("."))
+    ]
+    if norms:
+        weight, ratio = norms[-1].weight, _size_of_thoughts(model)
+        # Gemma stores the weight less one.
+        weight.copy_(weight / ratio if weight.any() else torch.full_like(weight, 1 / ratio - 1))
+    if not norms or not 0.9 < _size_of_thoughts(model) < 1.1:
+        raise UserError(f"model.scratch.scale_thoughts: {name} has no final norm to scale: leave it out")
+
+
+@torch.no_grad()
+def _size_of_thoughts(model: PreTrainedModel) -> float:
+    """Norm of last hidden states over the norm of token embeddings."""
+    ids = torch.arange(2, min(model.config.vocab_size, 34))[:, None]
+    output = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+    embeddings = model.get_input_embeddings()(ids)
+    return float(output.hidden_states[-1].norm(dim=-1).mean() / embeddings.norm(dim=-1).mean())
 
 
 def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:

@@ -29,6 +29,9 @@ class Scratch:
     dropout: float = 0.1
     initializer_range: float = 0.02
     """Standard deviation of the initial weights. Narrow models learn sooner with more (about width ** -0.5)."""
+    scale_thoughts: bool = False
+    """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
+    them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
     config: Path | None = None
     """A config.json to build from instead of the fields above (its vocabulary size is replaced)."""
     tokenizer: str = "words"

@@ -1,0 +1,41 @@
+"""Models from scratch: thoughts begin as large as token embeddings where that is asked for."""
+
+import pytest
+import torch
+
+from latentcot.checkpoint import start
+from latentcot.config import ModelConfig, Scratch
+from latentcot.core import Batch, UserError
+from latentcot.think import roll
+from tests.conftest import ARCHITECTURES
+
+TEXT = "a b c d e f g h i j k l m n o p q r s t u v w x y z"
+
+
+def thought_sizes(architecture: str, scale_thoughts: bool) -> tuple[float, float]:
+    """Mean norm of fed-back states and of token embeddings."""
+    torch.manual_seed(0)
+    scratch = Scratch(architecture, layers=2, heads=2, width=32, positions=64, scale_thoughts=scale_thoughts)
+    model, tokenizer, _ = start(ModelConfig(scratch=scratch), [TEXT])
+    ids = torch.tensor(tokenizer(TEXT)["input_ids"])[:, None]
+    rows = len(ids)
+    batch = Batch(ids, torch.ones(rows, 1, dtype=torch.bool), torch.full((rows,), 1), ids, ids > 0, ids)
+    with torch.no_grad():
+        fed = roll(model.eval(), batch).states[:, 0]
+        return float(fed.norm(dim=-1).mean()), float(model.get_input_embeddings()(ids).norm(dim=-1).mean())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_scaled_thoughts_are_as_large_as_token_embeddings(architecture: str) -> None:
+    thought, token = thought_sizes(architecture, scale_thoughts=True)
+    assert thought / token == pytest.approx(1, abs=0.1)
+
+
+def test_stock_thoughts_are_far_larger() -> None:
+    thought, token = thought_sizes("gpt2", scale_thoughts=False)
+    assert thought / token > 10
+
+
+def test_an_architecture_that_transformers_lacks_is_refused() -> None:
+    with pytest.raises(UserError, match="'gpt9' is not a model type"):
+        start(ModelConfig(scratch=Scratch("gpt9")), [TEXT])
