@@ -49,7 +49,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
 
     trainer = ThoughtTrainer(checkpoint, dataset, valid, run, config.train, arguments, [Progress(dataset)])
     trainer.train(resume_from_checkpoint=_last_resume_point(run))
-    if not (run / "best").is_dir():  # Without validation, or when the epochs ended before the last stage.
+    if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
     result = _result(config, trainer, time.perf_counter() - began)
     if trainer.accelerator.is_main_process:

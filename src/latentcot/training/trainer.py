@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +134,12 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
     def keep(self, name: str) -> None:
         """Save the current checkpoint under a name in the run's folder."""
         if self.accelerator.is_main_process:
-            self.current().save(self.run / name)
+            partial, folder = self.run / f"{name}.partial", self.run / name
+            shutil.rmtree(partial, ignore_errors=True)
+            self.current().save(partial)
+            # Never half a checkpoint: after a crash in between, the run repeats this epoch and keeps it again.
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
 
     def validations(self, stage: int) -> list[dict[str, Any]]:
         """The log's validations at a stage, in order."""
