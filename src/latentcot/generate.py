@@ -65,7 +65,9 @@ def _generate(checkpoint: Checkpoint, layouts: Sequence[Layout], sampling: dict[
     budget = checkpoint.max_new_tokens
     if checkpoint.positions is not None:
         budget = min(budget, checkpoint.positions - ids.shape[1])
-    options = {"do_sample": False, "max_new_tokens": budget, "pad_token_id": tokenizer.pad_token_id, **sampling}
+    # What follows eos is cut off, so any id may fill it; at the model's own, transformers warns of a missing mask.
+    fill = int(tokenizer.pad_token_id == 0)
+    options = {"do_sample": False, "max_new_tokens": budget, "pad_token_id": fill, **sampling}
     output = model.generate(
         input_ids=ids,
         attention_mask=mask.long(),
