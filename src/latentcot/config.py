@@ -29,6 +29,8 @@ class Scratch:
     dropout: float = 0.1
     initializer_range: float = 0.02
     """Standard deviation of the initial weights. Narrow models learn sooner with more (about width ** -0.5)."""
+    tie_embeddings: bool = True
+    """Read and write tokens with the same embeddings. A thought that is close to a token then means that token."""
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""

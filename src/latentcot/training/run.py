@@ -25,7 +25,7 @@ from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import RunConfig, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data import records
-from latentcot.tokens import ANSWER_MARK
+from latentcot.tokens import texts_of
 from latentcot.training.dataset import TrainingSet
 from latentcot.training.progress import Progress
 from latentcot.training.trainer import ThoughtTrainer
@@ -111,10 +111,7 @@ def _prepare(
 ) -> tuple[Checkpoint, TrainingSet]:
     """The checkpoint to train and its training set; every fault of the configuration shows here."""
     set_seed(config.seed)
-    texts = (
-        t for e in examples for t in (f"{e.question}\n", *(f"{s}\n" for s in e.steps), f"{ANSWER_MARK} {e.answer}")
-    )
-    model, tokenizer, markers = start(config.model, texts)
+    model, tokenizer, markers = start(config.model, texts_of(examples))
     dataset = TrainingSet(
         examples,
         tokenizer,
