@@ -32,7 +32,16 @@ def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Pat
 
 
 def make_prosqa(
-    out: Path, seed: int = 0, train: int = 17886, valid: int = 300, test: int = 500, nodes: int = 28
+    out: Path,
+    seed: int = 0,
+    train: int = 17886,
+    valid: int = 300,
+    test: int = 500,
+    nodes: int = 28,
+    hops_min: int = 3,
+    hops_max: int = 6,
+    parents: float = 1.5,
+    entities: int = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
 
@@ -43,10 +52,15 @@ def make_prosqa(
         valid: Number of validation questions.
         test: Number of test questions.
         nodes: Nodes of a graph before isolated ones are dropped (published: 28).
+        hops_min: Fewest hops of a question (published: 3).
+        hops_max: Most hops of a question (published: 6).
+        parents: Parents that a node draws, on average (published: 1.5). More make denser graphs.
+        entities: Further named nodes without parents, beyond those that the published files have.
     """
     from latentcot.data import prosqa
 
-    _write_splits(out, prosqa.make_splits({"train": train, "valid": valid, "test": test}, seed, nodes=nodes))
+    sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
+    _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
 
 
 def make_chains(
