@@ -63,6 +63,24 @@ def make_prosqa(
     _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
 
 
+def make_prontoqa(
+    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        hops: Hops of a question, 1 to 8 (published: 5); it has a step more.
+    """
+    from latentcot.data import prontoqa
+
+    _write_splits(out, prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops))
+
+
 def make_chains(
     out: Path,
     seed: int = 0,
@@ -242,6 +260,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
 VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
     ("quickstart",): (run_quickstart, {}),
     ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
     ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
     ("train",): (run_train, {}),

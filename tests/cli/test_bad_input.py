@@ -108,6 +108,8 @@ def test_a_folder_with_other_files_is_no_run(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["prontoqa", "--hops=9"], "hops is 9: give 1 to 8"),
+        (["prontoqa", "--hops=two"], "hops"),
         (["prosqa", "--hops-min=5", "--hops-max=4"], "hops is 5 to 4"),
         (["prosqa", "--parents=0"], "parents is 0"),
         (["prosqa", "--entities=99"], "entities is 99: give 0 to 15"),

@@ -49,6 +49,8 @@ def test_data_make_is_reproducible_and_keeps_what_is_there(data: Path, tmp_path:
     [
         ("prosqa", []),
         ("prosqa", ["--hops-min=7", "--hops-max=7", "--parents=1.6", "--entities=3"]),
+        ("prontoqa", []),
+        ("prontoqa", ["--hops=8"]),
     ],
 )
 def test_data_that_is_made_is_sound(

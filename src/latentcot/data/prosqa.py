@@ -14,7 +14,7 @@ from functools import partial
 from statistics import fmean, stdev
 
 from latentcot.core import Example, UserError
-from latentcot.data.graph import Edge, Graph, children_of, distances, graph_of
+from latentcot.data.graph import Edge, Graph, children_of, distances, graph_faults, graph_of, has_graph
 from latentcot.data.splits import split
 
 NAMES = [
@@ -131,6 +131,11 @@ def draw(rng: random.Random, nodes: int, hops: tuple[int, int], parents: float, 
         f"none of {TRIES:,} graphs with nodes {nodes}, parents {parents} and entities {entities} gives a question of "
         f"{hops[0]} to {hops[1]} hops: change nodes, parents, entities or hops"
     )
+
+
+def recognises(example: Example) -> bool:
+    """Whether this is a question with a graph, and a sound one."""
+    return has_graph(example) and not graph_faults(example)
 
 
 def statistics(examples: Sequence[Example]) -> dict[str, float]:
