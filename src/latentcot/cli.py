@@ -32,7 +32,16 @@ def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Pat
 
 
 def make_prosqa(
-    out: Path, seed: int = 0, train: int = 17886, valid: int = 300, test: int = 500, nodes: int = 28
+    out: Path,
+    seed: int = 0,
+    train: int = 17886,
+    valid: int = 300,
+    test: int = 500,
+    nodes: int = 28,
+    hops_min: int = 3,
+    hops_max: int = 6,
+    parents: float = 1.5,
+    entities: int = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
 
@@ -43,10 +52,33 @@ def make_prosqa(
         valid: Number of validation questions.
         test: Number of test questions.
         nodes: Nodes of a graph before isolated ones are dropped (published: 28).
+        hops_min: Fewest hops of a question (published: 3).
+        hops_max: Most hops of a question (published: 6).
+        parents: Parents that a node draws, on average (published: 1.5). More make denser graphs.
+        entities: Further named nodes without parents, beyond those that the published files have.
     """
     from latentcot.data import prosqa
 
-    _write_splits(out, prosqa.make_splits({"train": train, "valid": valid, "test": test}, seed, nodes=nodes))
+    sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
+    _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
+
+
+def make_prontoqa(
+    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        hops: Hops of a question, 1 to 8 (published: 5); it has a step more.
+    """
+    from latentcot.data import prontoqa
+
+    _write_splits(out, prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops))
 
 
 def make_chains(
@@ -228,6 +260,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
 VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
     ("quickstart",): (run_quickstart, {}),
     ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
     ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
     ("train",): (run_train, {}),

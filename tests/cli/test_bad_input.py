@@ -105,6 +105,23 @@ def test_a_folder_with_other_files_is_no_run(tmp_path: Path, capsys: pytest.Capt
     assert other.read_text() == "years of work"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prontoqa", "--hops=9"], "hops is 9: give 1 to 8"),
+        (["prontoqa", "--hops=two"], "hops"),
+        (["prosqa", "--hops-min=5", "--hops-max=4"], "hops is 5 to 4"),
+        (["prosqa", "--parents=0"], "parents is 0"),
+        (["prosqa", "--entities=99"], "entities is 99: give 0 to 15"),
+    ],
+)
+def test_data_that_cannot_be_made(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, "data", "make", *words, "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("verb", ["eval", "generate"])
 def test_no_checkpoint(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "good.json", [GOOD])

@@ -10,9 +10,11 @@ from itertools import combinations
 from pathlib import Path
 
 from latentcot.core import UserError
-from latentcot.data.graph import graph_faults, has_graph
-from latentcot.data.prosqa import PUBLISHED, statistics
+from latentcot.data import prontoqa, prosqa
 from latentcot.data.records import Scan, digest, scan
+
+DATA_SETS = {"ProsQA": prosqa, "ProntoQA": prontoqa}
+"""Modules with `recognises` for an example, `statistics` for those recognised, and `PUBLISHED` to compare with."""
 
 PERCENTILES = {"median": 50, "95%": 95, "max": 100}
 
@@ -32,8 +34,8 @@ class FileCheck:
     """Words of question, steps (together) and answer at each of `PERCENTILES`."""
     characters: dict[str, list[int]] = field(default_factory=dict)
     """The same in characters."""
-    prosqa: dict[str, float] = field(default_factory=dict)
-    """`prosqa.statistics` of the records with a sound graph, if there are any."""
+    statistics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """For each of `DATA_SETS`, the statistics of the records that it recognises, if there are any."""
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     """Places of a question and of its repetition, as in ("record 3", "record 8")."""
 
@@ -106,7 +108,7 @@ def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]
         "steps": [" ".join(example.steps) for example in examples],
         "answer": [example.answer for example in examples],
     }
-    graphs = [example for example in examples if has_graph(example) and not graph_faults(example)]
+    recognised = {name: list(filter(kind.recognises, examples)) for name, kind in DATA_SETS.items()}
     return FileCheck(
         path=path,
         faults=found.faults,
@@ -115,7 +117,7 @@ def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]
         steps=dict(sorted(Counter(len(example.steps) for example in examples).items())),
         words={part: _percentiles([len(text.split()) for text in texts[part]]) for part in texts},
         characters={part: _percentiles([len(text) for text in texts[part]]) for part in texts},
-        prosqa=statistics(graphs) if graphs else {},
+        statistics={name: DATA_SETS[name].statistics(found) for name, found in recognised.items() if found},
         duplicates=[(where[0], again) for where in places.values() for again in where[1:]],
     )
 
@@ -139,7 +141,7 @@ def _file_lines(file: FileCheck, limit: int) -> Iterator[str]:
         yield f"  {_count(file.records, 'record')}, sha256 {file.sha256}"
         yield from _step_lines(file)
         yield from _length_lines(file)
-        yield from _prosqa_lines(file)
+        yield from _statistics_lines(file)
     for title, notes in (
         ("FAULT  ", file.faults),
         ("warning", [f"{again} asks the same as {first}" for first, again in file.duplicates]),
@@ -163,12 +165,13 @@ def _length_lines(file: FileCheck) -> Iterator[str]:
             yield f"  {part:<16}" + "".join(f"{value:>9}" for value in values)
 
 
-def _prosqa_lines(file: FileCheck) -> Iterator[str]:
-    if file.prosqa:
-        yield f"  {'ProsQA':<16}{'here':>9}{'published':>11}"
-    for name, value in file.prosqa.items():
-        published = f"{PUBLISHED[name]:>11.3f}" if name in PUBLISHED else f"{'-':>11}"
-        yield f"  {name:<16}{value:>9.3f}{published}"
+def _statistics_lines(file: FileCheck) -> Iterator[str]:
+    for data_set, rows in file.statistics.items():
+        yield f"  {data_set:<16}{'here':>9}{'published':>11}"
+        published = DATA_SETS[data_set].PUBLISHED
+        for name, value in rows.items():
+            reference = f"{published[name]:>11.3f}" if name in published else f"{'-':>11}"
+            yield f"  {name:<16}{value:>9.3f}{reference}"
 
 
 def _count(number: int, noun: str) -> str:
