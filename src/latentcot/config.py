@@ -62,11 +62,12 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to train on and to validate with: a source or a list of them (a file, a pattern, a set such as gsm8k-aug,
-    owner/name on the hub)."""
+    """What to train on and to validate with."""
 
     train: str | list[str] | None = None
+    """A source or a list of them: a file, a pattern, a set such as gsm8k-aug:train, owner/name on the hub."""
     valid: str | list[str] | None = None
+    """The same, for validation."""
     columns: Columns = field(default_factory=Columns)
     filter: Filter = field(default_factory=Filter)
     """Which training records to keep."""

@@ -21,7 +21,7 @@ class RunData:
     train: list[Example]
     valid: list[Example]
     dropped: Counter[str]
-    """Training records that each limit of the filter dropped."""
+    """Records that each limit of the filter dropped, of those that were read until there were enough."""
 
     def sha256(self) -> dict[str, str]:
         """The hash of the examples of each set, wherever they were read from."""
