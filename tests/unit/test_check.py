@@ -28,7 +28,7 @@ def test_sound_splits_have_no_faults(splits):
     assert report.faults == []
     train, valid = report.files
     assert (train.records, valid.records) == (30, 10)
-    assert train.sha256 == digest(paths["train"])
+    assert train.sha256 == digest(made["train"])
     assert sum(train.steps.values()) == 30
     assert train.statistics["ProsQA"]["nodes"] == pytest.approx(
         sum(len(example.extra["idx_to_symbol"]) for example in made["train"]) / 30

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 
-from latentcot.core import UserError
 from latentcot.data import prontoqa, prosqa
-from latentcot.data.records import Scan, digest, scan
+from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.data.records import Scan, digest, question_key, scan
+from latentcot.data.sources import Source
 
 DATA_SETS = {"ProsQA": prosqa, "ProntoQA": prontoqa}
 """Modules with `recognises` for an example, `statistics` for those recognised, and `PUBLISHED` to compare with."""
@@ -21,12 +21,12 @@ PERCENTILES = {"median": 50, "95%": 95, "max": 100}
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file. Everything but `faults` is about the records that can be read."""
+    """One file, or another source. Everything but `faults` is about the records that can be read."""
 
-    path: Path
+    path: Source
     faults: list[str]
     sha256: str = ""
-    """Empty if the file cannot be read at all."""
+    """Of the records, as `records.digest` says; empty if there are none."""
     records: int = 0
     steps: dict[int, int] = field(default_factory=dict)
     """Number of records with each number of steps."""
@@ -44,8 +44,8 @@ class FileCheck:
 class Overlap:
     """Two files that share questions: how many, and the places of the first of them in both."""
 
-    first: Path
-    second: Path
+    first: Source
+    second: Source
     count: int
     places: tuple[str, str]
 
@@ -69,9 +69,9 @@ class CheckReport:
         return [fault for file in self.files for fault in file.faults] + [str(pair) for pair in self.overlaps]
 
 
-def check(paths: Sequence[Path]) -> CheckReport:
+def check(paths: Sequence[Source], columns: Columns = AS_NAMED) -> CheckReport:
     """Read the files and compare them. A bad file is a fault in the report, not an error."""
-    scans = {path: scan(path) for path in paths}
+    scans = {path: scan(path, columns) for path in paths}
     places = {path: _places(found) for path, found in scans.items()}
     overlaps = []
     for first, second in combinations(scans, 2):
@@ -91,18 +91,18 @@ def render(report: CheckReport, limit: int = 20) -> str:
     return "\n".join(lines)
 
 
-def _places(found: Scan) -> dict[tuple[str, ...], list[str]]:
-    """Where each question stands in a file. Facts in another order make the same question."""
-    places: dict[tuple[str, ...], list[str]] = {}
+def _places(found: Scan) -> dict[bytes, list[str]]:
+    """Where each question stands in a file."""
+    places: dict[bytes, list[str]] = {}
     for example, place in zip(found.examples, found.places, strict=True):
-        places.setdefault(tuple(sorted(example.question.strip().split(". "))), []).append(place)
+        places.setdefault(question_key(example.question), []).append(place)
     return places
 
 
-def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]]) -> FileCheck:
+def _file_check(path: Source, found: Scan, places: dict[bytes, list[str]]) -> FileCheck:
     examples = found.examples
     if not examples:
-        return FileCheck(path, found.faults, _digest(path))
+        return FileCheck(path, found.faults)
     texts = {
         "question": [example.question for example in examples],
         "steps": [" ".join(example.steps) for example in examples],
@@ -112,7 +112,7 @@ def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]
     return FileCheck(
         path=path,
         faults=found.faults,
-        sha256=_digest(path),
+        sha256=digest(examples),
         records=len(examples),
         steps=dict(sorted(Counter(len(example.steps) for example in examples).items())),
         words={part: _percentiles([len(text.split()) for text in texts[part]]) for part in texts},
@@ -120,13 +120,6 @@ def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]
         statistics={name: DATA_SETS[name].statistics(found) for name, found in recognised.items() if found},
         duplicates=[(where[0], again) for where in places.values() for again in where[1:]],
     )
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest(path)
-    except UserError:
-        return ""
 
 
 def _percentiles(values: list[int]) -> list[int]:
