@@ -13,8 +13,9 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from latentcot import __version__, methods
-from latentcot.config import RunConfig, recipe_parser
+from latentcot.config import RunConfig
 from latentcot.core import UserError
+from latentcot.recipe import recipe_parser
 
 
 def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:

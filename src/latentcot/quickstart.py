@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from latentcot import __version__
-from latentcot.config import load_config
 from latentcot.core import Example, UserError
 from latentcot.data import chains, records
 from latentcot.methods import Coconut, CoT, Method, NoCoT
+from latentcot.recipe import find, load_config
 from latentcot.tokens import ANSWER_MARK
 
 ROWS: tuple[Method, ...] = (Coconut(), NoCoT(), CoT())
 """The longest first, so that two at a time end together."""
+
+RECIPE = Path("chains.yaml")
 
 SIZES = {"train": 6400, "valid": 250, "test": 500}
 
@@ -56,12 +57,6 @@ def quickstart(run: Path, seed: int) -> dict[str, Any]:
 
 def _table_order(method: Method) -> int:
     return ["no_cot", "cot", "coconut"].index(method.name)
-
-
-def recipe(name: str) -> Path:
-    """The path of a recipe that comes with the package, in an installation and in a clone."""
-    installed = Path(str(files("latentcot"))) / "recipes" / name
-    return installed if installed.is_file() else Path(__file__).parents[2] / "recipes" / name
 
 
 def _make_data(folder: Path, seed: int) -> None:
@@ -105,7 +100,7 @@ class _Job:
 
 def _train_all(run: Path, seed: int, console: Console) -> None:
     """Train every row, as many at a time as there are cores."""
-    config = load_config(recipe("chains.yaml"))
+    config = load_config(RECIPE)
     updates = config.curriculum.epochs * (SIZES["train"] // config.train.batch_size)
     columns = TextColumn("{task.description:10}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
@@ -128,7 +123,7 @@ def _train_all(run: Path, seed: int, console: Console) -> None:
 def _job(method: Method, run: Path, seed: int, progress: Progress, updates: int) -> _Job:
     kind = type(method)
     command = [
-        sys.executable, "-m", "latentcot", "train", "--config", str(recipe("chains.yaml")),
+        sys.executable, "-m", "latentcot", "train", "--config", str(find(RECIPE)),
         "--method", f"{kind.__module__}.{kind.__qualname__}", "--seed", str(seed), "--run", str(run / method.name),
         "--data.train", str(run / "data" / "train.json"), "--data.valid", str(run / "data" / "valid.json"),
     ]  # fmt: skip
