@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def load_config(recipe: str | Path, **fields: Any) -> RunConfig:
 
 def merge(layers: Sequence[Layer]) -> RunConfig:
     """Layers of options as a configuration, each over those before it; UserError names the layer at fault."""
-    parser, merged, config = recipe_parser(), None, RunConfig()
+    parser, merged, config = _merging_parser(), None, RunConfig()
     for layer in layers:
         _require_groups(layer.place, layer.options, config)
         try:
@@ -63,6 +64,12 @@ def merge(layers: Sequence[Layer]) -> RunConfig:
         except (ArgumentError, UserError) as error:
             raise UserError(f"{layer.place}: {' '.join(str(error).split())}") from error
     return config
+
+
+@cache
+def _merging_parser() -> ArgumentParser:
+    """One parser for all merges: making it takes longer than they do."""
+    return recipe_parser()
 
 
 def _require_groups(place: str, options: Mapping[str, Any], defaults: Any, prefix: str = "") -> None:
@@ -113,15 +120,17 @@ def find(recipe: str | Path) -> Path:
         raise UserError(f"{path}: is a folder: give a recipe in it")
     if path.is_file():
         return path
+    own = shipped(*path.parts[path.parts[:1] == ("recipes",) :])
+    if path.is_absolute() or not own.is_file():
+        names = ", ".join(sorted(str(file.relative_to(shipped())) for file in shipped().rglob("*.yaml")))
+        raise UserError(f"{path}: no such recipe: give a YAML file, or one that comes with latentcot: {names}")
+    return own
+
+
+def shipped(*parts: str) -> Path:
+    """The path of a recipe that comes with the package, in an installation and in a clone; without parts, of all."""
     installed = Path(str(files("latentcot"))) / "recipes"
-    folder = installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
-    shipped = folder.joinpath(*path.parts[path.parts[:1] == ("recipes",) :])
-    if path.is_absolute() or not shipped.is_file():
-        names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.yaml"))
-        raise UserError(
-            f"{path}: no such recipe: give a YAML file, or one that comes with latentcot: {', '.join(names)}"
-        )
-    return shipped
+    return (installed if installed.is_dir() else Path(__file__).parents[2] / "recipes").joinpath(*parts)
 
 
 class _Recipe(ActionConfigFile):  # type: ignore[misc]

@@ -41,8 +41,8 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     finished = _claim(run, described)
     if finished is not None:
         return finished
-    examples, valid = _read(config)
-    checkpoint, dataset = _prepare(config, examples, valid)
+    examples, valid = read_examples(config)
+    checkpoint, dataset = prepare(config, examples, valid)
     arguments = _arguments(config, run, len(dataset))
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(described, encoding="utf-8")
@@ -98,7 +98,8 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
-def _read(config: RunConfig) -> tuple[list[Example], list[Example]]:
+def read_examples(config: RunConfig) -> tuple[list[Example], list[Example]]:
+    """Training and validation examples."""
     data = config.data
     assert data.train is not None
     train = records.read(data.train)[: data.train_limit]
@@ -106,9 +107,7 @@ def _read(config: RunConfig) -> tuple[list[Example], list[Example]]:
     return train, valid
 
 
-def _prepare(
-    config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]
-) -> tuple[Checkpoint, TrainingSet]:
+def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]) -> tuple[Checkpoint, TrainingSet]:
     """The checkpoint to train and its training set; every fault of the configuration shows here."""
     set_seed(config.seed)
     texts = (
