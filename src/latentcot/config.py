@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
 from latentcot.data.columns import Columns
 from latentcot.data.filters import Filter
 from latentcot.methods import Coconut, Method
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
 
 
 @dataclass(frozen=True)
@@ -135,36 +132,6 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
-
-
-def prepare_parsing() -> None:
-    """Have parsers made from now on explain a field by the text below it, and take rows by their class names."""
-    from jsonargparse import set_parsing_settings
-
-    set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
-
-
-def recipe_parser() -> ArgumentParser:
-    """A parser whose flags are the fields of `RunConfig` and whose `--config` reads recipes."""
-    from jsonargparse import ArgumentParser
-
-    prepare_parsing()
-    parser = ArgumentParser(prog="latentcot", allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="Recipe: a YAML file of the options below.")
-    parser.add_class_arguments(RunConfig)
-    return parser
-
-
-def load_config(recipe: str | Path, **fields: Any) -> RunConfig:
-    """A recipe as a configuration, with whole fields of `RunConfig` replaced; UserError if it is faulty."""
-    from jsonargparse import ArgumentError
-
-    parser = recipe_parser()
-    try:
-        parsed = parser.instantiate(parser.parse_args([f"--config={recipe}"]))
-    except ArgumentError as error:
-        raise UserError(f"{recipe}: {' '.join(str(error).split())}") from error
-    return replace(RunConfig(**{name: value for name, value in vars(parsed).items() if name != "config"}), **fields)
 
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:

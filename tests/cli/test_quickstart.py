@@ -8,16 +8,17 @@ import yaml
 
 from latentcot import quickstart
 from latentcot.cli import main
+from latentcot.recipe import find
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = yaml.safe_load(quickstart.recipe("chains.yaml").read_text())
+    recipe = yaml.safe_load(find("chains.yaml").read_text())
     recipe["curriculum"] |= {"epochs_first": 1, "epochs_per_stage": 1, "epochs": 2}  # The last stage is not reached.
     recipe["model"]["scratch"] |= {"layers": 1, "heads": 2, "width": 16}
     recipe["train"]["max_new_tokens"] = 8
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    monkeypatch.setattr(quickstart, "recipe", lambda name: tmp_path / "tiny.yaml")
+    monkeypatch.setattr(quickstart, "RECIPE", tmp_path / "tiny.yaml")
     monkeypatch.setattr(quickstart, "SIZES", {"train": 64, "valid": 4, "test": 6})
 
 

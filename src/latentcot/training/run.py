@@ -43,7 +43,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     finished = _claim(run, described)
     if finished is not None:
         return finished
-    checkpoint, dataset = _prepare(config, data.train, data.valid)
+    checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(described, encoding="utf-8")
@@ -87,9 +87,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
-def _prepare(
-    config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]
-) -> tuple[Checkpoint, TrainingSet]:
+def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]) -> tuple[Checkpoint, TrainingSet]:
     """The checkpoint to train and its training set; every fault of the configuration shows here."""
     set_seed(config.seed)
     model, tokenizer, markers = start(config.model, texts_of(examples))

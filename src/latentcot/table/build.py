@@ -1,0 +1,98 @@
+"""`latentcot table`: from a table recipe to a folder with every run and the table in every form.
+
+DIR/table.yaml                   the table, with all that its recipe extends
+DIR/DATA SET/ROW/seed-S/         a run each; see `work`
+DIR/table.md, .csv, .json, .tex, .png, .svg
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+
+import yaml
+from rich.console import Console
+from rich.table import Column
+from rich.table import Table as Screen
+
+from latentcot.core import UserError
+from latentcot.table.cells import Cell, chosen, plan
+from latentcot.table.files import replace_file
+from latentcot.table.recipe import Table
+from latentcot.table.render import accuracy, published, write_all
+from latentcot.table.results import Entry, collect
+from latentcot.table.run import run_cells
+from latentcot.table.work import require_same
+
+FILE = "table.yaml"
+
+
+def build(table: Table, run: Path, place: str, only: str | None, jobs: int, console: Console) -> list[Entry]:
+    """Train and evaluate what is left of the chosen cells, write the table of all that is done, and return it.
+
+    UserError if the table is faulty or the folder holds anything else, and, after all else is done, if cells failed.
+    """
+    cells = plan(table, run, place)
+    wanted = chosen(cells, only)
+    require_folder(run, cells)
+    run.mkdir(parents=True, exist_ok=True)
+    replace_file(run / FILE, _yaml(table))
+    failed = run_cells(wanted, jobs, console)
+    entries = collect(table, cells, run)
+    if entries:
+        write_all(entries, run)
+    if failed:
+        name, fault = next(iter(failed.items()))
+        more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise UserError(f"{name} failed: {fault}{more}: mend it, and the same command goes on")
+    return entries
+
+
+def require_folder(run: Path, cells: Sequence[Cell]) -> None:
+    """UserError if the folder holds anything but this table: files of others, or other runs in its cells' places."""
+    if run.exists() and not run.is_dir():
+        raise UserError(f"{run}: is a file: give --run a new folder")
+    if run.is_dir() and any(run.iterdir()) and not (run / FILE).is_file():
+        raise UserError(f"{run}: holds files that are no table's: give --run a new folder")
+    for cell in cells:
+        require_same(cell)
+
+
+def show(entries: Sequence[Entry], console: Console) -> None:
+    """Print the table."""
+    screen = Screen("data set", "row", "seeds", "accuracy", "tokens", "s/question", "training s", "published")
+    for entry in entries:
+        screen.add_row(
+            entry.dataset, entry.row, str(len(entry.runs)), accuracy(entry), f"{entry.tokens:.1f}",
+            f"{entry.seconds_per_example:.4f}", f"{mean(run.training_seconds for run in entry.runs):.0f}",
+            published(entry),
+        )  # fmt: skip
+    console.print(screen)
+
+
+def show_estimate(cells: Sequence[Cell], jobs: int, console: Console) -> None:
+    """Measure and print what the cells that are left will take."""
+    from latentcot.table.estimate import estimate
+
+    screen = Screen(Column("run", overflow="fold"), "left", "parameters", "updates", "s/update", "hours")
+    found = estimate(cells)
+    for each in found:
+        screen.add_row(
+            f"{each.dataset}/{each.row}", str(each.runs), f"{each.parameters:,}", f"{each.updates:,}",
+            "{:.2g}-{:.2g}".format(*each.update_seconds), f"{each.seconds / 3600:.2g}",
+        )  # fmt: skip
+    console.print(screen)
+    hours = sum(each.runs * each.seconds for each in found) / 3600
+    kept = sum(each.runs * each.kept for each in found)
+    peak = kept + jobs * max((each.while_training for each in found), default=0)
+    console.print(f"left: {sum(each.runs for each in found)} runs, at most about {hours:.2g} hours of one at a time")
+    console.print(f"disk: {kept / 1e9:.2g} GB to keep, up to {peak / 1e9:.2g} GB while {jobs} at a time are trained")
+
+
+def _yaml(table: Table) -> str:
+    mapping = asdict(table)
+    for dataset in mapping["datasets"].values():
+        dataset["test"] = str(dataset["test"])
+    return yaml.safe_dump(mapping, sort_keys=False)

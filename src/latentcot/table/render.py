@@ -1,0 +1,199 @@
+"""A table's entries as Markdown, CSV, JSON, LaTeX and a figure, all from the same figures.
+
+DIR/table.md, table.csv, table.json, table.tex, table.png, table.svg
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from latentcot.table.files import replace_file
+from latentcot.table.results import Entry
+
+COLUMNS = (
+    "dataset", "row", "seeds", "accuracy", "sd", "low", "high", "pooled_low", "pooled_high", "tokens", "thoughts",
+    "seconds_per_example", "published_accuracy", "published_sd", "published_tokens", "runs",
+)  # fmt: skip
+"""Of the CSV. Accuracies are shares; `low` to `high` is the 95% interval."""
+
+SOURCE = "Hao et al. 2024 (arXiv 2412.06769), Table 1: GPT-2"
+
+
+def write_all(entries: Sequence[Entry], folder: Path) -> None:
+    """Write every form of the table into the folder, each file whole or not at all."""
+    from latentcot.table.figure import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, Callable[[Sequence[Entry]], str]] = {
+        "table.md": markdown, "table.csv": as_csv, "table.json": as_json, "table.tex": latex,
+    }  # fmt: skip
+    for name, text in texts.items():
+        replace_file(folder / name, text(entries))
+    for name, image in draw(entries).items():
+        replace_file(folder / name, image)
+
+
+def accuracy(entry: Entry) -> str:
+    """`97.0 ± 0.3` in %, or without the deviation for one seed."""
+    return _percent(entry.accuracy) + ("" if entry.sd is None else f" ± {_percent(entry.sd)}")
+
+
+def published(entry: Entry) -> str:
+    """The paper's accuracy in %, or nothing."""
+    if entry.published is None:
+        return ""
+    sd = entry.published.get("sd")
+    return _percent(entry.published["accuracy"]) + ("" if sd is None else f" ± {_percent(sd)}")
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """A table for each data set, the accuracy of every run at every stage, and where each figure comes from."""
+    lines = []
+    for dataset, group in groupby(entries, key=lambda entry: entry.dataset):
+        found = list(group)
+        lines += [f"## {dataset}", "", *_main_table(found), "", *_stages(found), "", *_origins(found), ""]
+    return "\n".join([*lines, *_NOTES, ""])
+
+
+def _main_table(entries: Sequence[Entry]) -> list[str]:
+    head = (
+        "row", "seeds", "accuracy %", "95% interval", "95% of answers", "tokens", "s/question", "published %",
+        "published tokens",
+    )  # fmt: skip
+    return _md(
+        head,
+        [
+            [
+                entry.row + ("" if all(run.reached_last_stage for run in entry.runs) else " †"),
+                str(len(entry.runs)),
+                accuracy(entry),
+                *(f"{_percent(low)} to {_percent(high)}" for low, high in (entry.interval, entry.pooled)),
+                f"{entry.tokens:.1f}",
+                f"{entry.seconds_per_example:.4f}",
+                published(entry),
+                f"{entry.published['tokens']:.1f}" if entry.published else "",
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def _stages(entries: Sequence[Entry]) -> list[str]:
+    numbers = sorted({stage["stage"] for entry in entries for run in entry.runs for stage in run.stages})
+    rows = []
+    for entry in entries:
+        for run in entry.runs:
+            at = {stage["stage"]: _percent(stage["accuracy"]) for stage in run.stages}
+            rows.append([entry.row, str(run.seed), *(at.get(number, "") for number in numbers)])
+    head = ["row", "seed", *(f"stage {number}" for number in numbers)]
+    return ["Accuracy on validation at the end of every stage, in %:", "", *_md(head, rows)]
+
+
+def _origins(entries: Sequence[Entry]) -> list[str]:
+    head = ["run", "seed", "right", "of", "updates", "training s", "train", "valid", "test", "latentcot", "machine"]
+    rows = [
+        [run.run, str(run.seed), str(run.right), str(run.n), f"{run.updates:,}", f"{run.training_seconds:.0f}"]
+        + [run.sha256[name][:12] for name in ("train", "valid", "test")]
+        + [run.code, run.machine]
+        for entry in entries
+        for run in entry.runs
+    ]
+    return ["Where it comes from (data by the beginning of its sha256):", "", *_md(head, rows)]
+
+
+_NOTES = (
+    "Accuracy is the share of test questions whose text after the last `###` is the gold answer. Every row is asked in",
+    "the same way, and checkpoints are chosen on validation alone. ± is the standard deviation over seeds. The 95%",
+    "interval is Student's t over seeds, or Wilson's for one seed; that of answers is Wilson's over the answers of all",
+    "seeds together. Tokens are written tokens and thoughts. Seconds are wall time in batches, beside whatever else",
+    "ran. † has a run whose epochs ended before its last stage: its figures are those of the stage it reached.",
+    f"Published: {SOURCE}.",
+)
+
+
+def _md(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def as_csv(entries: Sequence[Entry]) -> str:
+    """One line for each row on each data set; see `COLUMNS`."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for entry in entries:
+        writer.writerow(_csv_values(entry))
+    return out.getvalue()
+
+
+def _csv_values(entry: Entry) -> dict[str, Any]:
+    figures = entry.published or {}
+    return {
+        "dataset": entry.dataset,
+        "row": entry.row,
+        "seeds": " ".join(str(run.seed) for run in entry.runs),
+        "accuracy": entry.accuracy,
+        "sd": "" if entry.sd is None else entry.sd,
+        "low": entry.interval[0],
+        "high": entry.interval[1],
+        "pooled_low": entry.pooled[0],
+        "pooled_high": entry.pooled[1],
+        "tokens": entry.tokens,
+        "thoughts": entry.thoughts,
+        "seconds_per_example": entry.seconds_per_example,
+        **{f"published_{name}": figures.get(name, "") for name in ("accuracy", "sd", "tokens")},
+        "runs": " ".join(run.run for run in entry.runs),
+    }
+
+
+def as_json(entries: Sequence[Entry]) -> str:
+    """Everything that is known of every entry and its runs; accuracies are shares."""
+    return json.dumps({"source": SOURCE, "entries": [asdict(entry) for entry in entries]}, indent=2) + "\n"
+
+
+def latex(entries: Sequence[Entry]) -> str:
+    """A booktabs table in the shape of the paper's: rows, and for each data set accuracy in % and tokens."""
+    datasets, rows = _unique(e.dataset for e in entries), _unique(e.row for e in entries)
+    cells = {(entry.dataset, entry.row): entry for entry in entries}
+    heads = " & ".join(rf"\multicolumn{{2}}{{c}}{{{_tex(name)}}}" for name in datasets)
+    lines = [
+        r"\begin{tabular}{l" + "rr" * len(datasets) + "}",
+        r"\toprule",
+        rf" & {heads} \\",
+        "row" + r" & acc.\ (\%) & tokens" * len(datasets) + r" \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        found = [cells.get((dataset, row)) for dataset in datasets]
+        figures = [f"{_pm(accuracy(e))} & {e.tokens:.1f}" if e is not None else " & " for e in found]
+        lines.append(rf"{_tex(row)} & {' & '.join(figures)} \\")
+        if any(e is not None and e.published for e in found):
+            paper = [
+                f"{_pm(published(e))} & {e.published['tokens']:.1f}" if e is not None and e.published else " & "
+                for e in found
+            ]
+            lines.append(rf"\quad published & {' & '.join(paper)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% published: {SOURCE}", ""])
+
+
+def _pm(text: str) -> str:
+    return text.replace("±", r"$\pm$")
+
+
+def _tex(name: str) -> str:
+    """A name as LaTeX text."""
+    return "".join("\\" + character if character in "&%$#_{}" else character for character in name)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

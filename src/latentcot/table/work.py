@@ -1,0 +1,123 @@
+"""One cell: train its run, evaluate the best checkpoint, and write down what its figures come from.
+
+RUN/            the run, as `latentcot train` leaves it, less what only an interrupted run needs
+RUN/test.json   its figures on the test file, with seed, hashes of all data, code and machine
+RUN.out         what the run printed, where it had a process of its own
+RUN.claim-N     while a process works on it
+
+`python -m latentcot.table.work` runs the cell on its standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from typing import Any
+
+import yaml
+
+from latentcot import provenance
+from latentcot.config import to_mapping
+from latentcot.core import UserError
+from latentcot.table.cells import Cell, digest, from_text, hashes
+from latentcot.table.claims import claim, is_claimed
+from latentcot.table.files import replace_file
+
+ELSEWHERE = 75
+"""Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
+
+
+def run_cell(cell: Cell) -> bool:
+    """Train and evaluate a cell, or go on where it was left; False, with nothing done, if another process works on it.
+
+    UserError if the run's configuration or data is faulty.
+    """
+    from latentcot.training.run import train
+
+    with claim(cell.run) as mine:
+        if not mine:
+            return False
+        if not is_done(cell):
+            train(cell.config, cell.run)
+            shutil.rmtree(cell.run / "resume", ignore_errors=True)
+            replace_file(cell.run / "test.json", json.dumps(_evaluate(cell), indent=2) + "\n")
+    return True
+
+
+def is_done(cell: Cell) -> bool:
+    """Whether the cell is trained, and evaluated on the test file as it is now."""
+    try:
+        figures = read_figures(cell)
+    except FileNotFoundError:
+        return False
+    return (cell.run / "result.json").is_file() and bool(figures["sha256"]["test"] == digest(cell.test))
+
+
+def read_figures(cell: Cell) -> dict[str, Any]:
+    """What `run_cell` wrote of the cell; FileNotFoundError if it is not done."""
+    figures: dict[str, Any] = json.loads((cell.run / "test.json").read_text(encoding="utf-8"))
+    return figures
+
+
+def require_same(cell: Cell) -> None:
+    """UserError if the cell's folder holds a run of another configuration, or of data that has changed since."""
+    file = cell.run / "config.yaml"
+    if not file.is_file() or is_claimed(cell.run):  # Another process may be writing it.
+        return
+    held = yaml.safe_load(file.read_text(encoding="utf-8"))
+    new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
+    for key in new:
+        if held.get(key) != new[key]:
+            what = "its data's sha256 is" if key == "sha256" else f"{key} is"
+            raise UserError(
+                f"{cell.run}: holds another run ({what} {held.get(key)} there and {new[key]} here): "
+                "give --run a new folder, or remove this one"
+            )
+
+
+def _evaluate(cell: Cell) -> dict[str, Any]:
+    """The cell's figures on its test file, answered in the same way for every row, with the recipe's thoughts."""
+    from latentcot.checkpoint import load
+    from latentcot.data import records
+    from latentcot.evaluation.answers import evaluate
+    from latentcot.evaluation.rules import same_text
+
+    checkpoint, batch_size = load(cell.run), cell.config.train.eval_batch_size
+    evaluation = evaluate(checkpoint, records.read(cell.test), batch_size=batch_size)
+    pairs = zip(evaluation.predictions, evaluation.examples, strict=True)
+    return {
+        "dataset": cell.dataset,
+        "row": cell.row,
+        "seed": cell.seed,
+        "right": sum(same_text(prediction.text, example.answer) for prediction, example in pairs),
+        **evaluation.metrics(),
+        "batch_size": batch_size,
+        "test": str(cell.test),
+        "sha256": hashes(cell),
+        "start": cell.start,
+        "code": provenance.code(),
+        "machine": provenance.machine(),
+        "device": str(checkpoint.model.device),
+    }
+
+
+def main() -> int:
+    """Run the cell of standard input; the exit code is 0, `ELSEWHERE`, or 2 with one line that says why."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # An end by the parent gives the claim back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cell = from_text(sys.stdin.read())
+    try:
+        return 0 if run_cell(cell) else ELSEWHERE
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
