@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from latentcot.core import Example, UserError
 from latentcot.data.graph import graph_faults, has_graph
+from latentcot.files import write_whole
 from latentcot.tokens import ANSWER_MARK, MARKERS
 
 _KINDS = {str: "text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
@@ -69,14 +69,7 @@ def write(path: Path, examples: Sequence[Example]) -> None:
     """
     lines = [json.dumps(_record(example), ensure_ascii=False) for example in examples]
     text = "\n".join(lines) if path.suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes((text + "\n").encode())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another path") from error
+    write_whole(path, (text + "\n").encode())
 
 
 def digest(path: Path) -> str:

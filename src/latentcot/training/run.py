@@ -22,7 +22,7 @@ import yaml
 from transformers import TrainingArguments, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
-from latentcot.config import RunConfig, to_mapping
+from latentcot.config import RunConfig, flat, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data import records
 from latentcot.tokens import ANSWER_MARK
@@ -81,7 +81,7 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
     file = run / "config.yaml"
     if not file.is_file():
         raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
-    old, new = _flat(yaml.safe_load(file.read_text(encoding="utf-8"))), _flat(yaml.safe_load(described))
+    old, new = flat(yaml.safe_load(file.read_text(encoding="utf-8"))), flat(yaml.safe_load(described))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise UserError(
@@ -90,12 +90,6 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
             )
     done = run / "result.json"
     return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def _read(config: RunConfig) -> tuple[list[Example], list[Example]]:
