@@ -1,27 +1,40 @@
 """Candidates, openings and what is right, for ProsQA and for records that name their candidates."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from latentcot.core import Example, UserError
-from latentcot.data import chains, prosqa
+from latentcot.data import chains, prosqa, records
 from latentcot.data.choices import choices
 from latentcot.data.graph import graph_of
 from latentcot.tokens import ANSWER_MARK
 
+PUBLISHED = Path(__file__).parents[3] / "shared/data/prosqa/prosqa_valid.json"
 PROSQA = prosqa.make_splits({"valid": 30}, seed=5, nodes=14)["valid"]
 CHAINS = chains.make_splits({"train": 4, "valid": 30}, seed=5)["valid"]
 
 
-def test_the_gold_text_goes_on_with_the_opening_and_a_right_name() -> None:
-    for example in (*PROSQA, *CHAINS):
+def check_gold(examples: list[Example]) -> None:
+    """After each thought the gold text goes on with the opening and a right name."""
+    for example in examples:
         texts = [*example.steps, *[f"{ANSWER_MARK} {example.answer}"] * 3]
         for thoughts, text in enumerate(texts):
             found = choices(example, thoughts)
             assert found.right <= set(found.names)
             lines = [re.escape(f"{found.opening} {name}".strip()) for name in found.right]
             assert re.match(rf"(?:{'|'.join(lines)})(?!\w)", text)
+
+
+def test_the_gold_text_of_generated_questions() -> None:
+    check_gold([*PROSQA, *CHAINS])
+
+
+def test_the_gold_text_of_published_questions() -> None:
+    if not PUBLISHED.exists():
+        pytest.skip(f"{PUBLISHED} is not here")
+    check_gold(records.read(PUBLISHED))
 
 
 def test_every_shortest_path_is_right() -> None:

@@ -6,12 +6,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedModel
 
 from latentcot.analysis.health import ThoughtHealth, gradient_warnings
 from latentcot.core import Slot
-from latentcot.evaluation.health import check_up, effective_rank, mean_cosine, norm_ratio, warnings
+from latentcot.evaluation.health import check_up, effective_rank, mean_cosine, norm_ratio, token_embeddings, warnings
 from latentcot.evaluation.statistics import wilson
 from tests.conftest import checkpoint, tiny_model
+
+
+def test_token_embeddings_are_what_the_model_makes_of_tokens(model: PreTrainedModel) -> None:
+    """Gemma scales the weight that it stores; GPT-2 and OPT add positions to it."""
+    fed: list[torch.Tensor] = []
+    model.get_input_embeddings().register_forward_hook(lambda _, __, output: fed.append(output.detach()))
+    model(input_ids=torch.tensor([[3, 4, 5]]))
+    torch.testing.assert_close(token_embeddings(model)[3:6], fed[0][0])
 
 
 def test_effective_rank_counts_directions() -> None:

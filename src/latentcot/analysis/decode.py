@@ -1,6 +1,7 @@
 """Thoughts read as tokens (section 5 of the paper, "decoding"): three views of each thought.
 
-- *head*: the LM head on the thought, the tokens it would have become had the model gone on in words;
+- *head*: the LM head on the thought, the tokens it would have become had the model gone on in words (of the few models
+  that cap their logits, before the cap);
 - *nearest*: the token embeddings closest to it, what the first layer may take it for;
 - *layer*: the final norm and the head on the state of each layer where the thought arises (the logit lens), layer 0
   being the embedding and the last layer the thought itself.

@@ -13,7 +13,7 @@ from torch.nn import functional
 from latentcot.batch import collate
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Batch, Example
-from latentcot.evaluation.health import cosines, norm_ratio, thought_health
+from latentcot.evaluation.health import cosines, norm_ratio, thought_health, token_embeddings
 from latentcot.generate import batches, thinking_layouts, thoughts_of
 from latentcot.think import target_loss, think
 from latentcot.tokens import encode_examples
@@ -50,7 +50,7 @@ def health(
     questions = [example.question for example in examples]
     states = thoughts_of(checkpoint, questions, thoughts=thoughts, batch_size=batch_size)
     gradients = _gradient_norms(checkpoint, examples, thoughts, batch_size).mean(dim=0)
-    embeddings = checkpoint.model.get_input_embeddings().weight.detach().cpu()
+    embeddings = token_embeddings(checkpoint.model)
     alike = cosines(states).mean(dim=0)
     found = [
         ThoughtHealth(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from latentcot.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ class Forced:
     low: float
     high: float
     tokens: float
-    outcomes: Mapping[str, float]
+    outcomes: dict[str, float]
     """Share of each of the six outcome classes; {} where the questions have no graphs."""
 
 

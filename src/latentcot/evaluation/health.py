@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Slot
@@ -19,7 +20,7 @@ from latentcot.generate import thoughts_of
 NORM_RATIOS = (0.05, 100.0)
 """Thoughts outside of this many times the size of token embeddings are warned about."""
 
-ALIKE = 0.99
+ALIKE = 0.95
 """Thoughts of a question with a mean cosine above this are warned about."""
 
 FLAT = 1.1
@@ -29,6 +30,14 @@ FLAT = 1.1
 def norm_ratio(thoughts: Tensor, embeddings: Tensor) -> float:
     """Mean norm of thoughts [..., H] over the mean norm of token embeddings [V, H]."""
     return float(thoughts.norm(dim=-1).mean() / embeddings.norm(dim=-1).mean())
+
+
+@torch.inference_mode()
+def token_embeddings(model: PreTrainedModel) -> Tensor:
+    """What the first layer is fed for each token, [V, H] on the CPU; some models scale the stored weight for it."""
+    layer = model.get_input_embeddings()
+    embeddings: Tensor = layer(torch.arange(layer.num_embeddings, device=model.device))
+    return embeddings.cpu()
 
 
 def cosines(thoughts: Tensor) -> Tensor:
@@ -56,8 +65,7 @@ def effective_rank(thoughts: Tensor) -> Tensor:
 
 def thought_health(checkpoint: Checkpoint, thoughts: Tensor) -> dict[str, float]:
     """The size of thoughts [n, K, H] and, where a question has several, their mean cosine and effective rank."""
-    embeddings = checkpoint.model.get_input_embeddings().weight.detach().cpu()
-    measured = {"thought_norm_ratio": norm_ratio(thoughts, embeddings)}
+    measured = {"thought_norm_ratio": norm_ratio(thoughts, token_embeddings(checkpoint.model))}
     if thoughts.shape[1] > 1:
         measured["thought_cosine"] = mean_cosine(thoughts)
         measured["thought_rank"] = float(effective_rank(thoughts).mean())

@@ -106,9 +106,11 @@ def tree(subject: Subject, index: int | None = None) -> Finding:
 def race(subject: Subject, index: int | None = None) -> Finding:
     """The candidates of the question at `index` after each thought, or how the right ones fare over the set."""
     if index is None:
-        field_ = standings(subject.values)
+        found = standings(subject.values)
         note = "The value of the right candidates, of the best other one and of the rest, as means over the questions."
-        return Finding("race", "The race of the candidates", note, draw_standings(field_), [asdict(o) for o in field_])
+        return Finding(
+            "race", "The race of the candidates", note, draw_standings(found), [asdict(one) for one in found]
+        )
     one = subject.only(index)
     note = "After so many thoughts, what the model would name next if it had to go on in words. Dark bars are right."
     rows = [asdict(value) | {"index": index} for value in one.values]
@@ -162,9 +164,7 @@ def interpolation(subject: Subject) -> Finding:
         "The same checkpoint made to answer after fewer thoughts; it writes the steps that it has not thought. 95% "
         "intervals. Few numbers but the last do well where training did not mix stages."
     )
-    rows = [{**asdict(one), "outcomes": None} | dict(one.outcomes) for one in forced]
-    for row in rows:
-        del row["outcomes"]
+    rows = [{key: value for key, value in vars(one).items() if key != "outcomes"} | one.outcomes for one in forced]
     return Finding("interpolation", "Between writing and thinking", note, draw_interpolation(forced), rows)
 
 
@@ -232,7 +232,7 @@ def health(subject: Subject) -> Finding:
         subject.checkpoint, subject.examples, thoughts=subject.thoughts, batch_size=subject.batch_size
     )
     wrong = [*warnings(measured), *healths.gradient_warnings(found)]
-    note = " ".join(f"Warning: {words}." for words in wrong) or "Nothing is wrong with these thoughts."
+    note = " ".join(f"Warning: {words}." for words in wrong) or "Size, likeness and gradients are within sound limits."
     return Finding(
         "health", "The health of the thoughts", note, draw_health(found), [asdict(one) for one in found],
         {**measured, "warnings": wrong},
