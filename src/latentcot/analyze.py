@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentcot.core import UserError
+from latentcot.data.columns import AS_NAMED, Columns
 
 Need = Literal["graph", "choices"]
 """What an analysis needs of every example: a graph, or candidates from a graph or from the record."""
@@ -19,8 +20,8 @@ class Inputs:
 
     checkpoint: Path
     """Folder of a checkpoint, or of a run (then its best checkpoint)."""
-    data: Path
-    """JSON or JSONL record file."""
+    data: str | list[str]
+    """A source or a list of them: a file, a pattern, a set such as svamp, owner/name on the hub."""
     out: Path
     """Folder to write the figure (PNG and SVG) and its numbers (CSV and JSON) to; files that are there stay."""
     thoughts: int | None = None
@@ -29,6 +30,8 @@ class Inputs:
     """Use only the first so many records."""
     batch_size: int = 64
     """Questions, or candidates, computed at once."""
+    columns: Columns = AS_NAMED
+    """Where a source of your own has its question, steps and answer."""
 
 
 def run_tree(index: int | None = None, **inputs: Any) -> None:

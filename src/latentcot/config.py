@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
+from latentcot.data.columns import Columns
+from latentcot.data.filters import Filter
 from latentcot.methods import Coconut, Method
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Scratch:
     dropout: float = 0.1
     initializer_range: float = 0.02
     """Standard deviation of the initial weights. Narrow models learn sooner with more (about width ** -0.5)."""
+    tie_embeddings: bool = True
+    """Read and write tokens with the same embeddings. A thought that is close to a token then means that token."""
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
@@ -60,12 +64,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Record files: JSON or JSONL with `question`, `steps` and `answer`."""
+    """What to train on and to validate with."""
 
-    train: Path | None = None
-    valid: Path | None = None
+    train: str | list[str] | None = None
+    """A source or a list of them: a file, a pattern, a set such as gsm8k-aug:train, owner/name on the hub."""
+    valid: str | list[str] | None = None
+    """The same, for validation."""
+    columns: Columns = field(default_factory=Columns)
+    filter: Filter = field(default_factory=Filter)
+    """Which training records to keep."""
     train_limit: int | None = None
-    """Use only the first so many training records."""
+    """Use only the first so many training records that the filter keeps."""
     valid_limit: int | None = None
     reshuffle: bool = False
     """Put the facts of every question in a new order in every epoch."""
@@ -128,11 +137,18 @@ class RunConfig:
     seed: int = 0
 
 
-def recipe_parser() -> ArgumentParser:
-    """A parser whose flags are the fields of `RunConfig` and whose `--config` reads recipes."""
-    from jsonargparse import ArgumentParser, set_parsing_settings
+def prepare_parsing() -> None:
+    """Have parsers made from now on explain a field by the text below it, and take rows by their class names."""
+    from jsonargparse import set_parsing_settings
 
     set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
+
+
+def recipe_parser() -> ArgumentParser:
+    """A parser whose flags are the fields of `RunConfig` and whose `--config` reads recipes."""
+    from jsonargparse import ArgumentParser
+
+    prepare_parsing()
     parser = ArgumentParser(prog="latentcot", allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", action="config", help="Recipe: a YAML file of the options below.")
     parser.add_class_arguments(RunConfig)

@@ -9,8 +9,8 @@ from itertools import pairwise
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example
 from latentcot.data.graph import has_graph
-from latentcot.evaluation.answers import is_correct
 from latentcot.evaluation.paths import outcome
+from latentcot.evaluation.rules import same_text
 from latentcot.generate import answer
 
 
@@ -42,7 +42,7 @@ def answered(
                     checkpoint.row,
                     number,
                     prediction.text,
-                    is_correct(prediction, example),
+                    same_text(prediction.text, example.answer),
                     str(outcome(prediction.text, example)) if has_graph(example) else "",
                 )
                 for index, (prediction, example) in enumerate(zip(predictions, examples, strict=True))

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, UserError
-from latentcot.evaluation.answers import is_correct
+from latentcot.evaluation.rules import same_text
 from latentcot.evaluation.statistics import wilson
 from latentcot.generate import answer, thoughts_of
 
@@ -95,7 +95,10 @@ def faithfulness(
     for name, states in fed.items():
         predictions = answer(checkpoint, questions, thoughts=own.shape[1], batch_size=batch_size, fed=states)
         texts[name] = [prediction.text for prediction in predictions]
-        right = sum(is_correct(prediction, example) for prediction, example in zip(predictions, examples, strict=True))
+        right = sum(
+            same_text(prediction.text, example.answer)
+            for prediction, example in zip(predictions, examples, strict=True)
+        )
         same = sum(text == before for text, before in zip(texts[name], texts["none"], strict=True))
         n = len(examples)
         found.append(Replaced(name, n, right, right / n, *wilson(right, n), same / n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from latentcot.core import Example, Slot, UserError
 from latentcot.data import records
 from latentcot.data.choices import choices
 from latentcot.data.graph import graph_of, has_graph
+from latentcot.data.sources import Sources, spelled
 from latentcot.files import refuse_existing
 from latentcot.report import findings
 from latentcot.report.findings import Finding, Subject
@@ -26,8 +28,8 @@ def look(inputs: Inputs, name: str, need: Need | None, options: Mapping[str, Any
     context = {
         "checkpoint": str(inputs.checkpoint),
         "row": subject.checkpoint.row,
-        "data": str(inputs.data),
-        "sha256": records.digest(inputs.data),
+        "data": inputs.data,
+        "sha256": records.digest(subject.examples),
         "questions": len(subject.examples),
         "thoughts": subject.thoughts,
     }
@@ -53,7 +55,7 @@ def _subject(inputs: Inputs, need: Need | None) -> Subject:
         value = getattr(inputs, option)
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
-    examples = records.read(inputs.data)[: inputs.limit]
+    examples = list(islice(records.stream(inputs.data, inputs.columns), inputs.limit))
     checkpoint = load(inputs.checkpoint)
     if checkpoint.frame.slot is Slot.NONE:
         raise UserError(
@@ -66,16 +68,16 @@ def _subject(inputs: Inputs, need: Need | None) -> Subject:
 
 
 def require(
-    checkpoint: Checkpoint, examples: Sequence[Example], thoughts: int, data: Path, need: Need | None = None
+    checkpoint: Checkpoint, examples: Sequence[Example], thoughts: int, data: Sources, need: Need | None = None
 ) -> None:
-    """UserError, with file and record, unless the checkpoint can be asked every question and each has the need."""
+    """UserError, with source and record, unless the checkpoint can be asked every question and each has the need."""
     for number, example in enumerate(examples, 1):
         try:
             checkpoint.layout(example.question, thoughts)
             if need is not None:
                 NEEDS[need](example)
         except UserError as error:
-            raise UserError(f"{data}: record {number}: {error}") from error
+            raise UserError(f"{spelled(data)}: record {number}: {error}") from error
 
 
 def meets(examples: Sequence[Example], need: Need) -> bool:

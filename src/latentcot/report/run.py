@@ -10,14 +10,17 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from latentcot.analysis.sweep import read_part
 from latentcot.checkpoint import load
 from latentcot.config import flat
-from latentcot.core import Slot, UserError
+from latentcot.core import Example, Slot, UserError
 from latentcot.data import records
+from latentcot.data.columns import Columns
+from latentcot.data.sources import Sources, spelled
 from latentcot.evaluation.answers import evaluate
 from latentcot.files import refuse_existing
 from latentcot.report import findings
@@ -32,10 +35,10 @@ ANSWERS = 8
 """Answers that a page shows."""
 
 
-def report(run: Path, out: Path, data: Path | None, limit: int) -> Path:
+def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
     """Write the report of a run to `out` and return it. UserError if the run is not finished or `out` is there.
 
-    Figures that look into thoughts, and answers, need questions: `data`, or the run's validation file where it is
+    Figures that look into thoughts, and answers, need questions: `data`, or the run's validation set where it is
     still what it was.
     """
     folder = out.with_suffix("")
@@ -45,12 +48,13 @@ def report(run: Path, out: Path, data: Path | None, limit: int) -> Path:
     config, result = read_part(run, "config.yaml"), read_part(run, "result.json")
     found = [_learning(run.name, _read_log(run))]
     answers: list[dict[str, Any]] = []
-    asked, said = (data, "") if data is not None else _validation_file(config)
-    if asked is not None:
-        subject = _subject(run, asked, limit)
+    source = config["data"]["valid"] if data is None else data
+    examples, said = _validation(config) if data is None else (records.read(data), "")
+    if examples:
+        subject = _subject(run, source, examples[:limit])
         found += _findings(subject)
         answers = evaluate(subject.checkpoint, subject.examples[:ANSWERS]).records()
-        said = f"{asked}, {len(subject.examples):,} questions, sha256 {records.digest(asked)}"
+        said = f"{len(subject.examples):,} of {spelled(source)}, sha256 {records.digest(subject.examples)}"
     for finding in found:
         write_finding(folder, finding, {"run": str(run), "questions": said})
     facts = {
@@ -73,9 +77,9 @@ def _section(finding: Finding) -> Section:
     return Section(finding.title, svg(finding.figure), finding.note, text)
 
 
-def _subject(run: Path, data: Path, limit: int) -> Subject:
-    checkpoint, examples = load(run), records.read(data)[:limit]
-    require(checkpoint, examples, checkpoint.thoughts, data)
+def _subject(run: Path, source: Sources, examples: list[Example]) -> Subject:
+    checkpoint = load(run)
+    require(checkpoint, examples, checkpoint.thoughts, source)
     return Subject(checkpoint, examples, checkpoint.thoughts)
 
 
@@ -87,16 +91,19 @@ def _read_log(run: Path) -> list[dict[str, Any]]:
         raise UserError(f"{file}: cannot be read ({error}): copy or train the run again") from error
 
 
-def _validation_file(config: dict[str, Any]) -> tuple[Path | None, str]:
-    """The run's validation file, or why it cannot be used."""
-    name, sha256 = config["data"]["valid"], config["sha256"].get("valid")
-    if name is None:
-        return None, "left out: the run has no validation file; give one with --data"
-    if not Path(name).is_file():
-        return None, f"left out: {name} is no longer there; give a file with --data"
-    if records.digest(Path(name)) != sha256:
-        return None, f"left out: {name} is no longer what the run was validated on; give a file with --data"
-    return Path(name), ""
+def _validation(config: dict[str, Any]) -> tuple[list[Example], str]:
+    """The run's validation examples; none, and why, if they cannot be used."""
+    part = config["data"]
+    if part["valid"] is None:
+        return [], "left out: the run has no validation set; give one with --data"
+    try:
+        stream = records.stream(part["valid"], Columns(**part["columns"]))
+        examples = list(islice(stream, part["valid_limit"]))
+    except UserError as error:
+        return [], f"left out, the validation set is gone ({error}); give one with --data"
+    if records.digest(examples) != config["sha256"]["valid"]:
+        return [], f"left out: {spelled(part['valid'])} is no longer what the run was validated on; give --data"
+    return examples, ""
 
 
 def _findings(subject: Subject) -> Iterator[Finding]:
