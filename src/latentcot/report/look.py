@@ -45,7 +45,8 @@ def look_at_runs(runs: Sequence[Path], out: Path) -> None:
 def _write(out: Path, finding: Finding, context: Mapping[str, Any]) -> None:
     """Write the files of a finding, and say what it is and where they are."""
     write_finding(out, finding, context)
-    print(f"{finding.title}. {finding.note}")
+    print(finding.title)
+    print(finding.note)
     for path in finding_files(out, finding.name):
         print(path)
 
