@@ -14,11 +14,12 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from latentcot import __version__, methods
+from latentcot import __version__, analyze, methods
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.files import write_whole
 from latentcot.recipe import prepare_parsing, recipe_parser
 
 
@@ -352,6 +353,21 @@ def run_generate(
             print(prediction.text)
 
 
+def run_report(run: Path, out: Path | None = None, data: str | list[str] | None = None, limit: int = 200) -> None:
+    """Write one self-contained HTML page on a run: configuration, curves, results, figures, answers.
+
+    Args:
+        run: Folder of a run.
+        out: The page (default: report.html in RUN); its figures and numbers go to the folder of the same name.
+        data: Source of the questions for figures and answers (default: the run's validation set, if still there).
+        limit: Use only the first so many records.
+    """
+    _positive(limit=limit)
+    from latentcot.report.run import report
+
+    print(report(run, run / "report.html" if out is None else out, data, limit))
+
+
 def _positive(**values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < 1:
@@ -360,8 +376,7 @@ def _positive(**values: int | None) -> None:
 
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 SOURCES = {
@@ -400,6 +415,8 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
             "--stream": {"action": "store_true", "help": "Print the answer as it is written."},
         },
     ),
+    **analyze.VERBS,
+    ("report",): (run_report, {"run": {"type": Path, "help": "Folder of a run."}}),
 }
 """Every verb, its function, and those of its parameters that are positional or switches."""
 
@@ -407,6 +424,7 @@ GROUPS = {
     (): "Language models that reason in continuous latent space (Coconut, arXiv 2412.06769).",
     ("data",): "Make, convert, split and check data.",
     ("data", "make"): "Make a data set: OUT/train.json, valid.json and test.json.",
+    ("analyze",): "Look inside thoughts: each writes a figure (PNG, SVG) and its numbers (CSV, JSON).",
 }
 
 

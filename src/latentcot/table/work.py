@@ -22,28 +22,27 @@ import yaml
 from latentcot import provenance
 from latentcot.config import to_mapping
 from latentcot.core import UserError
+from latentcot.files import write_whole
 from latentcot.table.cells import Cell, digest, from_text, hashes
 from latentcot.table.claims import claim, is_claimed
-from latentcot.table.files import replace_file
 
 ELSEWHERE = 75
 """Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
 
 
 def run_cell(cell: Cell) -> bool:
-    """Train and evaluate a cell, or go on where it was left; False, with nothing done, if another process works on it.
+    """Train and evaluate a cell, or go on where it was left; False, with nothing done, if another process does or did.
 
     UserError if the run's configuration or data is faulty.
     """
     from latentcot.training.run import train
 
     with claim(cell.run) as mine:
-        if not mine:
+        if not mine or is_done(cell):
             return False
-        if not is_done(cell):
-            train(cell.config, cell.run)
-            shutil.rmtree(cell.run / "resume", ignore_errors=True)
-            replace_file(cell.run / "test.json", json.dumps(_evaluate(cell), indent=2) + "\n")
+        train(cell.config, cell.run)
+        shutil.rmtree(cell.run / "resume", ignore_errors=True)
+        write_whole(cell.run / "test.json", (json.dumps(_evaluate(cell), indent=2) + "\n").encode())
     return True
 
 
