@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from latentcot.analyze import VERBS
 from latentcot.cli import main
+from latentcot.cli.analyze import VERBS
 from latentcot.data import records
 
 SMALL = [
@@ -218,7 +218,7 @@ def test_questions_that_cannot_be_asked_are_named(
 
 def test_help_does_not_import_torch() -> None:
     code = (
-        "import sys, latentcot.analyze; from latentcot.cli import main;"
+        "import sys, latentcot.cli.analyze; from latentcot.cli import main;"
         "\ntry: main(['analyze', 'tree', '--help'])\nexcept SystemExit: pass\n"
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from latentcot.analyze import Inputs, Need
 from latentcot.checkpoint import Checkpoint, load
+from latentcot.cli.analyze import Inputs, Need
 from latentcot.core import Example, Slot, UserError
 from latentcot.data import records
 from latentcot.data.choices import choices

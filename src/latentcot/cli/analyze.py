@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from latentcot.cli.verbs import Verbs
 from latentcot.core import UserError
 from latentcot.data.columns import AS_NAMED, Columns
 
@@ -139,7 +139,7 @@ def _look(name: str, need: Need | None, options: dict[str, Any], **inputs: Any) 
 
 _CHECKPOINT = {"checkpoint": {"type": Path, "help": "Folder of a checkpoint, or of a run (then its best checkpoint)."}}
 
-VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
+VERBS: Verbs = {
     **{
         ("analyze", function.__name__.removeprefix("run_")): (function, _CHECKPOINT)
         for function in (
@@ -149,4 +149,3 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
     },
     ("analyze", "sweep"): (run_sweep, {"runs": {"nargs": "+", "type": Path, "help": "Folders of finished runs."}}),
 }  # fmt: skip
-"""As `cli.VERBS`, which holds them too."""
