@@ -102,46 +102,61 @@ def _read_block(path: Path) -> dict[str, Any]:
 
 def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
     """The model, its tokenizer and its markers that a run starts from. `texts` feed a word-level tokenizer."""
-    model, tokenizer = _pretrained(config) if config.base else _from_scratch(config.scratch, texts)
+    tokenizer = start_tokenizer(config, texts)
+    model = _pretrained(config) if config.base else _from_scratch(config.scratch, tokenizer)
     _require_causal(model, config.base or config.scratch.architecture)
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"{config.base or config.scratch.tokenizer}: its tokenizer has no eos token: give it one")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
     markers = add_markers(tokenizer, model, config.markers_like)
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer, markers
 
 
-def _pretrained(config: ModelConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    name = str(config.base)
-    if Path(name).is_dir() and (Path(name) / "best" / "config.json").is_file():
-        name = str(Path(name) / "best")
-    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-        raise UserError(f"model.base {name}: no such folder: check the path, or give a hub id")
+def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer that a run starts from, without markers; UserError if it cannot be had or has no eos token."""
+    if config.base is None and config.scratch.tokenizer == "words":
+        return word_tokenizer(texts)
+    field, name = ("base", _folder(config.base)) if config.base else ("scratch.tokenizer", config.scratch.tokenizer)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.{field} {name!r} has no tokenizer: {_first_line(error)} Give a hub id or a folder"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"model.{field} {name!r}: its tokenizer has no eos token: give it one")
+    return tokenizer
+
+
+def _pretrained(config: ModelConfig) -> PreTrainedModel:
+    name = _folder(str(config.base))
     try:
         stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
         require_thinker(stock, name)
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code
         )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code)
     except OSError as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"model.base {name!r} cannot be loaded: {first} Give a hub id or a local folder") from error
-    return model, tokenizer
+        raise UserError(
+            f"model.base {name!r} cannot be loaded: {_first_line(error)} Give a hub id or a local folder"
+        ) from error
 
 
-def _from_scratch(scratch: Scratch, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if scratch.tokenizer == "words":
-        tokenizer = word_tokenizer(texts)
-    else:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(scratch.tokenizer)
-        except OSError as error:
-            raise UserError(f"model.scratch.tokenizer {scratch.tokenizer!r}: {str(error).splitlines()[0]}") from error
+def _folder(name: str) -> str:
+    """The checkpoint folder that a name means: a run's folder means its best; UserError for a path to nothing."""
+    if (Path(name) / "best" / "config.json").is_file():
+        return str(Path(name) / "best")
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise UserError(f"model.base {name}: no such folder: check the path, or give a hub id")
+    return name
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _from_scratch(scratch: Scratch, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     special = {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
     }  # The stock defaults point past a small vocabulary.
@@ -150,7 +165,7 @@ def _from_scratch(scratch: Scratch, texts: Iterable[str]) -> tuple[PreTrainedMod
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if scratch.scale_thoughts:
         _scale_thoughts(model, scratch.architecture)
-    return model, tokenizer
+    return model
 
 
 @torch.no_grad()
@@ -197,6 +212,7 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
         "word_embed_proj_dim": scratch.width,
         "max_position_embeddings": scratch.positions,
         "initializer_range": scratch.initializer_range,
+        "tie_word_embeddings": scratch.tie_embeddings,
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout", "attention_dropout"), scratch.dropout),
         "hidden_dropout": scratch.dropout,
     }

@@ -6,7 +6,9 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from latentcot import __version__, methods
 from latentcot.config import RunConfig
-from latentcot.core import UserError
-from latentcot.recipe import recipe_parser
+from latentcot.core import Example, UserError
+from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.recipe import prepare_parsing, recipe_parser
 
 
 def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
@@ -33,7 +37,16 @@ def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Pat
 
 
 def make_prosqa(
-    out: Path, seed: int = 0, train: int = 17886, valid: int = 300, test: int = 500, nodes: int = 28
+    out: Path,
+    seed: int = 0,
+    train: int = 17886,
+    valid: int = 300,
+    test: int = 500,
+    nodes: int = 28,
+    hops_min: int = 3,
+    hops_max: int = 6,
+    parents: float = 1.5,
+    entities: int = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
 
@@ -44,10 +57,33 @@ def make_prosqa(
         valid: Number of validation questions.
         test: Number of test questions.
         nodes: Nodes of a graph before isolated ones are dropped (published: 28).
+        hops_min: Fewest hops of a question (published: 3).
+        hops_max: Most hops of a question (published: 6).
+        parents: Parents that a node draws, on average (published: 1.5). More make denser graphs.
+        entities: Further named nodes without parents, beyond those that the published files have.
     """
     from latentcot.data import prosqa
 
-    _write_splits(out, prosqa.make_splits({"train": train, "valid": valid, "test": test}, seed, nodes=nodes))
+    sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
+    _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
+
+
+def make_prontoqa(
+    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        hops: Hops of a question, 1 to 8 (published: 5); it has a step more.
+    """
+    from latentcot.data import prontoqa
+
+    _write_splits(out, prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops))
 
 
 def make_chains(
@@ -87,18 +123,74 @@ def _write_splits(out: Path, splits: dict[str, Any]) -> None:
             raise UserError(f"{file}: exists: give --out a new folder, or remove the file")
     for name, file in files.items():
         records.write(file, splits[name])
-        print(f"{file}: {len(splits[name]):,} questions")
+        print(f"{file}: {len(splits[name]):,} questions, sha256 {records.digest(splits[name])}")
 
 
-def check_data(files: list[Path]) -> None:
-    """Read record files whole, print statistics and every fault; exit 0 when sound, 2 when not.
+def convert_data(sources: list[str], out: Path, columns: Columns = AS_NAMED, filter: Filter = NO_FILTER) -> None:
+    """Write one record file of any sources.
 
     Args:
-        files: JSON or JSONL record files; several are also compared with each other.
+        sources: What to read, in this order.
+        out: File to write, .json or .jsonl; one that is there stays.
+        columns: Where a source of your own has its question, steps and answer.
+        filter: Which records to keep.
+    """
+    from latentcot.data import records
+
+    if out.suffix not in (".json", ".jsonl"):
+        raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
+    if out.exists():
+        raise UserError(f"{out}: exists: give --out a new name, or remove the file")
+    examples = _filtered(sources, columns, filter)
+    records.write(out, examples)
+    print(f"{out}: {len(examples):,} records, sha256 {records.digest(examples)}")
+
+
+def split_data(
+    sources: list[str],
+    out: Path,
+    valid: int,
+    test: int,
+    seed: int = 0,
+    columns: Columns = AS_NAMED,
+    filter: Filter = NO_FILTER,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of any sources; no question is in two of them.
+
+    Args:
+        sources: What to read.
+        out: Folder to write to; files that are there stay.
+        valid: Records for validation; 0 for none.
+        test: Records for the test; 0 for none.
+        seed: The same seed gives the same split.
+        columns: Where a source of your own has its question, steps and answer.
+        filter: Which records to keep.
+    """
+    from latentcot.data.holdout import hold_out
+
+    _write_splits(out, hold_out(_filtered(sources, columns, filter), {"valid": valid, "test": test}, seed))
+
+
+def _filtered(sources: list[str], columns: Columns, limits: Filter) -> list[Example]:
+    from latentcot.data import records
+
+    dropped: Counter[str] = Counter()
+    examples = list(limits.keep(records.stream(sources, columns), dropped))
+    if limits.limits():
+        print(shown(limits, dropped))
+    return examples
+
+
+def check_data(sources: list[str], columns: Columns = AS_NAMED) -> None:
+    """Read sources whole, print statistics and every fault; exit 0 when sound, 2 when not.
+
+    Args:
+        sources: What to read; several are also compared with each other.
+        columns: Where a source of your own has its question, steps and answer.
     """
     from latentcot.data.check import check, render
 
-    report = check(files)
+    report = check(sources, columns)
     print(render(report))
     if report.faults:
         raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
@@ -169,37 +261,42 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
 
 def run_eval(
     checkpoint: Path,
-    data: Path,
+    data: str | list[str],
     thoughts: int | None = None,
     batch_size: int = 64,
     json: Path | None = None,
     predictions: Path | None = None,
     limit: int | None = None,
+    columns: Columns = AS_NAMED,
 ) -> None:
-    """Accuracy, tokens and time of a checkpoint on a record file, greedy, by the published rule.
+    """Accuracy, tokens and time of a checkpoint on a data set, greedy, by the published rule.
 
     Args:
         checkpoint: Folder of a checkpoint, or of a run (then its best checkpoint).
-        data: JSON or JSONL record file.
+        data: A source or a list of them: a file, a pattern, a set such as svamp, owner/name on the hub.
         thoughts: Force this number of thoughts (default: the checkpoint's own).
         batch_size: Questions answered at once.
         json: Write the result here too (default: eval-DATA.json beside the checkpoint).
         predictions: Also write every answer to this JSON-lines file.
         limit: Use only the first so many records.
+        columns: Where a source of your own has its question, steps and answer.
     """
     _positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
     from latentcot.data import records
+    from latentcot.data.sources import file_name
     from latentcot.evaluation.answers import evaluate
     from latentcot.training.trainer import write_lines
 
-    examples = records.read(data)[:limit]
+    examples = list(islice(records.stream(data, columns), limit))
     loaded = load(checkpoint)
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
-        "row": loaded.row, **result.metrics(), "data": str(data), "sha256": records.digest(data),
+        "row": loaded.row, **result.metrics(), "data": data, "sha256": records.digest(examples),
     }  # fmt: skip
-    _write_json(json or checkpoint / f"eval-{data.stem}{'' if thoughts is None else f'-k{thoughts}'}.json", metrics)
+    _write_json(
+        json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json", metrics
+    )
     if predictions is not None:
         write_lines(predictions, result.records())
     for name, value in metrics.items():
@@ -267,11 +364,20 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+SOURCES = {
+    "nargs": "+",
+    "type": str,
+    "help": "Files, patterns, sets (gsm8k-aug, gsm8k, svamp, gsm-hard, multiarith; :SPLIT), owner/name on the hub.",
+}
+
 VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]]]] = {
     ("quickstart",): (run_quickstart, {}),
     ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
-    ("data", "check"): (check_data, {"files": {"nargs": "+", "type": Path}}),
+    ("data", "convert"): (convert_data, {"sources": SOURCES}),
+    ("data", "split"): (split_data, {"sources": SOURCES}),
+    ("data", "check"): (check_data, {"sources": SOURCES}),
     ("fetch",): (run_fetch, {"name": {"type": str, "help": "smollm2-135m, stories15m or gpt2-tokenizer."}}),
     ("train",): (run_train, {}),
     ("table",): (
@@ -299,13 +405,14 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
 
 GROUPS = {
     (): "Language models that reason in continuous latent space (Coconut, arXiv 2412.06769).",
-    ("data",): "Make and check data.",
+    ("data",): "Make, convert, split and check data.",
     ("data", "make"): "Make a data set: OUT/train.json, valid.json and test.json.",
 }
 
 
 def build_parser() -> ArgumentParser:
     """The whole command line."""
+    prepare_parsing()
     groups: dict[tuple[str, ...], tuple[ArgumentParser, Any]] = {}
     for path, description in GROUPS.items():  # jsonargparse wants a group before what stands in it.
         parser = _parser(description)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
+from latentcot.data.columns import Columns
+from latentcot.data.filters import Filter
 from latentcot.methods import Coconut, Method
 
 
@@ -26,6 +28,8 @@ class Scratch:
     dropout: float = 0.1
     initializer_range: float = 0.02
     """Standard deviation of the initial weights. Narrow models learn sooner with more (about width ** -0.5)."""
+    tie_embeddings: bool = True
+    """Read and write tokens with the same embeddings. A thought that is close to a token then means that token."""
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
@@ -57,12 +61,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Record files: JSON or JSONL with `question`, `steps` and `answer`."""
+    """What to train on and to validate with."""
 
-    train: Path | None = None
-    valid: Path | None = None
+    train: str | list[str] | None = None
+    """A source or a list of them: a file, a pattern, a set such as gsm8k-aug:train, owner/name on the hub."""
+    valid: str | list[str] | None = None
+    """The same, for validation."""
+    columns: Columns = field(default_factory=Columns)
+    filter: Filter = field(default_factory=Filter)
+    """Which training records to keep."""
     train_limit: int | None = None
-    """Use only the first so many training records."""
+    """Use only the first so many training records that the filter keeps."""
     valid_limit: int | None = None
     reshuffle: bool = False
     """Put the facts of every question in a new order in every epoch."""

@@ -34,9 +34,14 @@ class Layer:
     options: Mapping[str, Any]
 
 
+def prepare_parsing() -> None:
+    """Have parsers made from now on explain a field by the text below it, and take rows by their class names."""
+    set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
+
+
 def recipe_parser() -> ArgumentParser:
     """A parser whose flags are the fields of `RunConfig` and whose `--config` reads recipes."""
-    set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
+    prepare_parsing()
     parser = ArgumentParser(prog="latentcot", allow_abbrev=False, exit_on_error=False)
     parser.add_argument(
         "--config",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,16 +70,7 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
     it. UserError if the tokenizer does not know a word.
     """
     examples = list(examples)
-    texts = [
-        text
-        for example in examples
-        for text in (
-            example.question + "\n",
-            *(step + "\n" for step in example.steps),
-            f"{ANSWER_MARK} {example.answer}",
-        )
-    ]
-    encoded, prefix = iter(_encode(texts, tokenizer)), _prefix(tokenizer)
+    encoded, prefix = iter(_encode(list(texts_of(examples)), tokenizer)), _prefix(tokenizer)
     return [
         Sample(
             question=prefix + next(encoded),
@@ -88,6 +79,14 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
         )
         for example in examples
     ]
+
+
+def texts_of(examples: Iterable[Example]) -> Iterator[str]:
+    """The parts of the examples as a model meets them: question, steps and answer of each, in that order."""
+    for example in examples:
+        yield f"{example.question}\n"
+        yield from (f"{step}\n" for step in example.steps)
+        yield f"{ANSWER_MARK} {example.answer}"
 
 
 def _prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:

@@ -56,6 +56,59 @@ def test_a_faulty_file_is_named_with_its_record(
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "question,answer\na,b\n", "no column 'steps': name one of question, answer"),
+        ("a.csv", "question,steps,answer\na,[]\n", "line 2: 2 cells for 3 columns"),
+        ("a.parquet", "PAR1 and then the connection broke", "not Parquet, or cut off"),
+        ("a.json", '[{"question": "a", "ste', "it breaks off there"),
+        ("a.txt", "a <<1+1=2>> #### 2", "line 1: no || between question and steps"),
+        ("a.txt", "a||<<1+1=2>> 2", "line 1: no #### before the answer"),
+        ("a.jsonl", '{"question": "a", "answer": "<<1+1=2>>\\n#### two"}', "line 1: the answer 'two' is not a number"),
+        ("a.jsonl", '{"prompt": "a", "completion": "b"}', "no answer mark #### or ###"),
+        ("a.csv", "", "the file is empty"),
+        ("a.xlsx", "PK", "unknown format .xlsx"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train", "convert", "split"])
+def test_a_faulty_source_is_named(
+    verb: str, name: str, content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write(tmp_path / name, content), tmp_path / "out.json"
+    words: dict[str, list[Any]] = {
+        "train": ["train", "--data.train", file, "--run", out],
+        "convert": ["data", "convert", file, "--out", out],
+        "split": ["data", "split", file, "--out", out, "--valid=1", "--test=1"],
+    }
+    line = refused(capsys, *words[verb])
+    assert line.startswith(f"latentcot: error: {file}: ")
+    assert said in line
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out=out.txt"], "out.txt: records are JSON or JSONL"),
+        (["--out=out.json", "--filter.min_steps=9"], "no record is left of 1 (min_steps 9 dropped 1)"),
+        (["--out=out.json", "--filter.min_steps=3", "--filter.max_steps=2"], "filter.min_steps 3 is above"),
+        (["--out=out.json", "--filter.max_words=-1"], "filter.max_words is -1"),
+        (["--out=out.json", "--columns.question=ask"], "no column 'ask'"),
+        (["none-*.csv", "--out=out.json"], "none-*.csv: no file matches"),
+        (["gsm8k:dev", "--out=out.json"], "gsm8k:dev: no split dev"),
+        (["someone/else", "--out=out.json"], "the hub cannot be reached"),
+    ],
+)
+def test_a_faulty_conversion(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "good.json", [GOOD])
+    assert said in refused(capsys, "data", "convert", file, *words)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--method=Nonsense"], "no such row"),
@@ -81,6 +134,10 @@ def test_a_faulty_file_is_named_with_its_record(
         (["--config=none.yaml"], "none.yaml"),
         (["--curriculum.advance_at=0.9"], "data.valid"),
         (["--data.valid=none.json"], "none.json"),
+        (["--data.valid=gsm8k:validation"], "no split validation: give one of train, test"),
+        (["--data.filter.min_steps=5"], "no record is left"),
+        (["--data.filter.min_stepps=5"], "min_stepps"),
+        (["--data.columns.steps=chain"], "no column 'chain'"),
     ],
 )
 def test_a_faulty_configuration_is_named(
@@ -103,6 +160,23 @@ def test_a_folder_with_other_files_is_no_run(tmp_path: Path, capsys: pytest.Capt
     other = write(tmp_path / "thesis.txt", "years of work")
     assert "no run's" in refused(capsys, "train", "--run", tmp_path, "--data.train", file)
     assert other.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prontoqa", "--hops=9"], "hops is 9: give 1 to 8"),
+        (["prontoqa", "--hops=two"], "hops"),
+        (["prosqa", "--hops-min=5", "--hops-max=4"], "hops is 5 to 4"),
+        (["prosqa", "--parents=0"], "parents is 0"),
+        (["prosqa", "--entities=99"], "entities is 99: give 0 to 15"),
+    ],
+)
+def test_data_that_cannot_be_made(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refused(capsys, "data", "make", *words, "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("verb", ["eval", "generate"])

@@ -1,7 +1,6 @@
 """`latentcot table` on tiny settings: whole, interrupted, shared by two processes, and refused."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from latentcot.cli import main
+from latentcot.data import records
 from latentcot.table.cells import plan
 from latentcot.table.claims import is_claimed
 from latentcot.table.recipe import read_table
@@ -103,7 +103,7 @@ def test_a_whole_table(whole: Path) -> None:
     }  # fmt: skip
     assert [entry["row"] for entry in entries(whole)] == ["coconut", "cot"]
     hashes = {
-        name: hashlib.sha256((whole.parent / "data" / f"{name}.json").read_bytes()).hexdigest()
+        name: records.digest(records.read(whole.parent / "data" / f"{name}.json"))
         for name in ("train", "valid", "test")
     }
     for entry in entries(whole):

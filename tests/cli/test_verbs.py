@@ -44,8 +44,20 @@ def test_data_make_is_reproducible_and_keeps_what_is_there(data: Path, tmp_path:
     assert (tmp_path / "train.json").read_bytes() == (data / "train.json").read_bytes()
 
 
-def test_data_make_prosqa_is_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "make", "prosqa", "--out", str(tmp_path), "--train=30", "--valid=5", "--test=5"]) == 0
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("prosqa", []),
+        ("prosqa", ["--hops-min=7", "--hops-max=7", "--parents=1.6", "--entities=3"]),
+        ("prontoqa", []),
+        ("prontoqa", ["--hops=8"]),
+    ],
+)
+def test_data_that_is_made_is_sound(
+    name: str, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--train=30", "--valid=5", "--test=5"]
+    assert main(["data", "make", name, "--out", str(tmp_path), *sizes, *options]) == 0
     files = [str(tmp_path / f"{name}.json") for name in ("train", "valid", "test")]
     assert main(["data", "check", *files]) == 0
     assert "30 records" in capsys.readouterr().out

@@ -2,19 +2,20 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from latentcot.core import Example
+from latentcot.data import prontoqa, prosqa
 from latentcot.data.check import check, render
-from latentcot.data.prosqa import make_splits
 from latentcot.data.records import digest, reshuffle_facts, write
 
 
 @pytest.fixture
 def splits(tmp_path):
-    made = make_splits({"train": 30, "valid": 10}, seed=0)
+    made = prosqa.make_splits({"train": 30, "valid": 10}, seed=0)
     paths = {name: tmp_path / f"{name}.json" for name in made}
     for name, path in paths.items():
         write(path, made[name])
@@ -27,9 +28,9 @@ def test_sound_splits_have_no_faults(splits):
     assert report.faults == []
     train, valid = report.files
     assert (train.records, valid.records) == (30, 10)
-    assert train.sha256 == digest(paths["train"])
+    assert train.sha256 == digest(made["train"])
     assert sum(train.steps.values()) == 30
-    assert train.prosqa["nodes"] == pytest.approx(
+    assert train.statistics["ProsQA"]["nodes"] == pytest.approx(
         sum(len(example.extra["idx_to_symbol"]) for example in made["train"]) / 30
     )
     text = render(report)
@@ -62,7 +63,25 @@ def test_numbers_of_lengths_and_steps(tmp_path):
     assert file.words["steps"] == [2, 4, 4]
     assert file.words["answer"] == [1, 1, 1]
     assert file.steps == {0: 33, 1: 34, 2: 33}
-    assert file.prosqa == {}
+    assert file.statistics == {}
+
+
+def test_every_data_set_is_compared_with_its_published_files(splits, tmp_path):
+    made, _ = splits
+    pronto = prontoqa.make_splits({"test": 10}, seed=0)["test"]
+    path = tmp_path / "mixed.json"
+    write(path, [*made["train"], *pronto, Example("What is 1 + 1?", (), "2")])
+    report = check([path])
+    assert report.faults == []
+    assert report.files[0].statistics == {
+        "ProsQA": prosqa.statistics(made["train"]),
+        "ProntoQA": prontoqa.statistics(pronto),
+    }
+    text = render(report)
+    assert re.search(r"^  ProntoQA +here +published$", text, re.MULTILINE)
+    assert re.search(r"^  sentences +25.000 +25.000$", text, re.MULTILINE)
+    columns = {len(line) for line in text.splitlines() if line.endswith(("published", "25.000", "2.570"))}
+    assert len(columns) == 1
 
 
 def test_bad_records_are_listed_up_to_the_limit(tmp_path):

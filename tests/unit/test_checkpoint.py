@@ -39,3 +39,11 @@ def test_stock_thoughts_are_far_larger() -> None:
 def test_an_architecture_that_transformers_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="'gpt9' is not a model type"):
         start(ModelConfig(scratch=Scratch("gpt9")), [TEXT])
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_embeddings_are_tied_on_request_in_every_architecture(tie: bool) -> None:
+    for architecture in ARCHITECTURES:
+        scratch = Scratch(architecture, layers=1, heads=2, width=32, positions=64, tie_embeddings=tie)
+        model, _, _ = start(ModelConfig(scratch=scratch), [TEXT])
+        assert (model.get_input_embeddings().weight is model.get_output_embeddings().weight) is tie

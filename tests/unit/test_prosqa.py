@@ -1,5 +1,6 @@
 """Generated ProsQA: valid, disjoint, reproducible, and like the published files."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import replace
@@ -13,11 +14,11 @@ from latentcot.core import Example, UserError
 from latentcot.data import prosqa
 from latentcot.data.graph import graph_faults, graph_of
 from latentcot.data.prosqa import CONCEPTS, NAMES, PUBLISHED, make_splits, statistics
-from latentcot.data.records import read
+from latentcot.data.records import read, write
 from latentcot.data.splits import split
+from tests.unit.sampling import BATCH, far_off
 
 FILE = Path(__file__).parents[3] / "shared/data/prosqa/prosqa_valid.json"
-BATCH = 200
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,11 @@ def test_generated_questions_have_the_published_form(generated):
         {"nodes": 10},
         {"nodes": 28, "hops": (1, 2)},
         {"nodes": 40, "hops": (7, 8)},
+        {"hops": (7, 7)},
+        {"hops": (8, 8)},
         {"parents": 2.5},
+        {"entities": 15},
+        {"hops": (7, 8), "parents": 2.0, "entities": 4},
     ],
     ids=str,
 )
@@ -86,35 +91,53 @@ def test_other_options_give_valid_questions(options):
         check_form(make_splits({"test": 5}, seed, **options)["test"], range(low, high + 1))
 
 
+def test_more_parents_make_denser_graphs(generated):
+    dense = make_splits({"test": 100}, 0, parents=3)["test"]
+    ours, default = (statistics(examples) for examples in (dense, generated))
+    assert ours["edges"] / ours["nodes"] > 1.3 * default["edges"] / default["nodes"]
+    assert ours["in-degree 1"] < default["in-degree 1"]
+
+
+def test_further_entities_come_on_top_of_the_others(generated):
+    """8 more on average within 4 standard errors, each with a name and a fact, placed among the other nodes."""
+    graphs = [graph_of(example) for example in make_splits({"test": 400}, 0, entities=8)["test"]]
+    before = [len(graph_of(example).entities) for example in generated]
+    after = [len(graph.entities) for graph in graphs]
+    assert min(after) >= 10
+    error = sqrt(stdev(before) ** 2 / len(before) + stdev(after) ** 2 / len(after))
+    assert abs(fmean(after) - fmean(before) - 8) < 4 * error
+    for graph in graphs:
+        assert {graph.symbols[node] for node in graph.entities} <= set(NAMES)
+        assert all(graph.children[node] for node in graph.entities)
+        assert all(parent < child for parent, child in graph.edges)
+        assert graph.edges == tuple(sorted(graph.edges, key=lambda edge: edge[1]))
+    places = [node / len(graph.symbols) for graph in graphs for node in graph.entities - {0, 1}]
+    assert min(places) < 0.1
+    assert max(places) > 0.8
+
+
+def test_the_default_questions_of_a_seed_stay_the_same(tmp_path):
+    write(tmp_path / "test.json", make_splits({"test": 20}, 0)["test"])
+    found = hashlib.sha256((tmp_path / "test.json").read_bytes()).hexdigest()
+    assert found == "0edc96304a3826a58d7af9a4db349438b1bd672cce58a65d7d73eccdc9ff2091"
+
+
 def test_keys_of_the_record_are_the_published_ones(generated, published):
     assert list(generated[0].extra) == list(published[0].extra)
     assert {type(value) for value in generated[0].extra.values()} == {list, int}
 
 
-def noise(generated):
-    """Standard deviation of each statistic from one batch of questions to the next."""
-    batches = [statistics(generated[start : start + BATCH]) for start in range(0, len(generated), BATCH)]
-    return {name: stdev(batch[name] for batch in batches) for name in PUBLISHED}
-
-
-def far_off(generated, reference, size):
-    """Statistics that are more than 4 standard errors from those of `size` published questions."""
-    deviations, ours = noise(generated), statistics(generated)
-    errors = {name: deviations[name] * sqrt(BATCH / size + BATCH / len(generated)) for name in PUBLISHED}
-    assert ours["nodes max"] == reference["nodes max"] == 28  # an extreme, so not within an error
-    return {
-        name: (ours[name], reference[name])
-        for name in PUBLISHED.keys() - {"nodes max"}
-        if abs(ours[name] - reference[name]) > 4 * errors[name]
-    }
+ROWS = PUBLISHED.keys() - {"nodes max"}  # an extreme, so not within an error
 
 
 def test_statistics_are_those_of_the_800_published_questions(generated):
-    assert far_off(generated, PUBLISHED, 800) == {}
+    assert far_off(statistics, generated, PUBLISHED, 800, ROWS) == {}
+    assert statistics(generated)["nodes max"] == PUBLISHED["nodes max"] == 28
 
 
 def test_statistics_are_those_of_the_published_validation_file(generated, published):
-    assert far_off(generated, statistics(published), len(published)) == {}
+    assert far_off(statistics, generated, statistics(published), len(published), ROWS) == {}
+    assert statistics(published)["nodes max"] == 28
 
 
 def test_what_the_table_does_not_show_is_as_published(generated, published):
@@ -217,7 +240,10 @@ def test_impossible_sizes_are_refused(sizes, fault):
         ({"nodes": 5}, "nodes is 5: give 6 or more"),
         ({"parents": 0}, "parents is 0"),
         ({"parents": float("nan")}, "parents is nan"),
-        ({"nodes": 8, "parents": 1e-9}, "change nodes, parents or hops"),
+        ({"entities": -1}, "entities is -1: give 0 to 15"),
+        ({"entities": 16}, "entities is 16: give 0 to 15"),
+        ({"nodes": 8, "parents": 1e-9}, "change nodes, parents, entities or hops"),
+        ({"nodes": 8, "parents": 1e-9, "entities": 3}, "change nodes, parents, entities or hops"),
     ],
 )
 def test_senseless_options_are_refused(options, fault, monkeypatch):

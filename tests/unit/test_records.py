@@ -1,5 +1,6 @@
 """Record files: what is read, what is refused and how, and that writing loses nothing."""
 
+import datetime
 import hashlib
 import json
 import os
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 
 from latentcot.core import Example, UserError
 from latentcot.data.records import digest, faults, read, reshuffle_facts, write
-from latentcot.tokens import MARKERS
+from latentcot.tokens import ANSWER_MARK, MARKERS
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/prosqa/prosqa_valid.json"
 
 GOOD = {"question": "Two and two?", "steps": ["<<2+2=4>>"], "answer": "4"}
 
-texts = st.text(min_size=1).filter(lambda text: text.strip() and not any(mark in text for mark in MARKERS))
+texts = st.text(min_size=1).filter(
+    lambda text: text.strip() and not any(mark in text for mark in (*MARKERS, ANSWER_MARK))
+)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -129,9 +132,8 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, content, fault):
 
 def test_missing_files_and_folders_are_refused(tmp_path):
     for path, fault in ((tmp_path / "none.json", "no such file"), (tmp_path, "a folder, not a file")):
-        for function in (read, digest):
-            with pytest.raises(UserError, match=fault):
-                function(path)
+        with pytest.raises(UserError, match=fault):
+            read(path)
         assert len(faults(path)) == 1
 
 
@@ -167,10 +169,19 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_digest_is_sha256(tmp_path):
-    path = tmp_path / "set.json"
-    path.write_bytes(b"abc")
-    assert digest(path) == hashlib.sha256(b"abc").hexdigest()
+@given(st.lists(examples, min_size=1, max_size=4))
+def test_digest_is_that_of_the_jsonl_file(tmp_path_factory, written):
+    path = tmp_path_factory.mktemp("records") / "set.jsonl"
+    write(path, iter(written))
+    assert digest(written) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest(read(path)) == digest(written)
+
+
+def test_a_key_of_ones_own_may_hold_anything(tmp_path):
+    for value in ("\ud83d", datetime.date(2024, 12, 9)):
+        write(tmp_path / "set.jsonl", [Example("a?", (), "b", {"key": value})])
+        (back,) = read(tmp_path / "set.jsonl")
+        assert back.extra["key"] == str(value)
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z ]{1,9}", fullmatch=True), max_size=6), st.integers())

@@ -92,6 +92,7 @@ def test_the_papers_figures_parse() -> None:
 @pytest.mark.parametrize("recipe", sorted(shipped("table").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_table_recipe_of_the_package_makes_cells(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "digest", str)  # The data is not here.
+    monkeypatch.setattr(cells, "_hashes", lambda config: {"train": "", "valid": ""})
     table = read_table(recipe)
     found = plan(table, Path("run"), str(recipe))
     assert len(found) == len(table.rows) * len(table.datasets) * len(table.seeds)

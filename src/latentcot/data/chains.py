@@ -4,7 +4,7 @@
     Then E A. / Then A B. / Then B H.                      answer: H
 
 The pairs are the arrows: one leaves every symbol, and all together are one round trip, so no symbol comes back within
-a question and a guess is right once in a few times only. The last sentence asks. A model of two layers looks one arrow
+a question and a guess is right once in a few times only. The last sentence asks. A model of few layers looks one arrow
 up at a time, so it needs a written step or a thought for each.
 
 What makes it learnable within minutes: the two ends of an arrow stand side by side; the number of arrows varies (with

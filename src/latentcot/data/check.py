@@ -7,24 +7,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 
-from latentcot.core import UserError
-from latentcot.data.graph import graph_faults, has_graph
-from latentcot.data.prosqa import PUBLISHED, statistics
-from latentcot.data.records import Scan, digest, scan
+from latentcot.data import prontoqa, prosqa
+from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.data.records import Scan, digest, question_key, scan
+from latentcot.data.sources import Source
+
+DATA_SETS = {"ProsQA": prosqa, "ProntoQA": prontoqa}
+"""Modules with `recognises` for an example, `statistics` for those recognised, and `PUBLISHED` to compare with."""
 
 PERCENTILES = {"median": 50, "95%": 95, "max": 100}
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file. Everything but `faults` is about the records that can be read."""
+    """One file, or another source. Everything but `faults` is about the records that can be read."""
 
-    path: Path
+    path: Source
     faults: list[str]
     sha256: str = ""
-    """Empty if the file cannot be read at all."""
+    """Of the records, as `records.digest` says; empty if there are none."""
     records: int = 0
     steps: dict[int, int] = field(default_factory=dict)
     """Number of records with each number of steps."""
@@ -32,8 +34,8 @@ class FileCheck:
     """Words of question, steps (together) and answer at each of `PERCENTILES`."""
     characters: dict[str, list[int]] = field(default_factory=dict)
     """The same in characters."""
-    prosqa: dict[str, float] = field(default_factory=dict)
-    """`prosqa.statistics` of the records with a sound graph, if there are any."""
+    statistics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """For each of `DATA_SETS`, the statistics of the records that it recognises, if there are any."""
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     """Places of a question and of its repetition, as in ("record 3", "record 8")."""
 
@@ -42,8 +44,8 @@ class FileCheck:
 class Overlap:
     """Two files that share questions: how many, and the places of the first of them in both."""
 
-    first: Path
-    second: Path
+    first: Source
+    second: Source
     count: int
     places: tuple[str, str]
 
@@ -67,9 +69,9 @@ class CheckReport:
         return [fault for file in self.files for fault in file.faults] + [str(pair) for pair in self.overlaps]
 
 
-def check(paths: Sequence[Path]) -> CheckReport:
+def check(paths: Sequence[Source], columns: Columns = AS_NAMED) -> CheckReport:
     """Read the files and compare them. A bad file is a fault in the report, not an error."""
-    scans = {path: scan(path) for path in paths}
+    scans = {path: scan(path, columns) for path in paths}
     places = {path: _places(found) for path, found in scans.items()}
     overlaps = []
     for first, second in combinations(scans, 2):
@@ -89,42 +91,35 @@ def render(report: CheckReport, limit: int = 20) -> str:
     return "\n".join(lines)
 
 
-def _places(found: Scan) -> dict[tuple[str, ...], list[str]]:
-    """Where each question stands in a file. Facts in another order make the same question."""
-    places: dict[tuple[str, ...], list[str]] = {}
+def _places(found: Scan) -> dict[bytes, list[str]]:
+    """Where each question stands in a file."""
+    places: dict[bytes, list[str]] = {}
     for example, place in zip(found.examples, found.places, strict=True):
-        places.setdefault(tuple(sorted(example.question.strip().split(". "))), []).append(place)
+        places.setdefault(question_key(example.question), []).append(place)
     return places
 
 
-def _file_check(path: Path, found: Scan, places: dict[tuple[str, ...], list[str]]) -> FileCheck:
+def _file_check(path: Source, found: Scan, places: dict[bytes, list[str]]) -> FileCheck:
     examples = found.examples
     if not examples:
-        return FileCheck(path, found.faults, _digest(path))
+        return FileCheck(path, found.faults)
     texts = {
         "question": [example.question for example in examples],
         "steps": [" ".join(example.steps) for example in examples],
         "answer": [example.answer for example in examples],
     }
-    graphs = [example for example in examples if has_graph(example) and not graph_faults(example)]
+    recognised = {name: list(filter(kind.recognises, examples)) for name, kind in DATA_SETS.items()}
     return FileCheck(
         path=path,
         faults=found.faults,
-        sha256=_digest(path),
+        sha256=digest(examples),
         records=len(examples),
         steps=dict(sorted(Counter(len(example.steps) for example in examples).items())),
         words={part: _percentiles([len(text.split()) for text in texts[part]]) for part in texts},
         characters={part: _percentiles([len(text) for text in texts[part]]) for part in texts},
-        prosqa=statistics(graphs) if graphs else {},
+        statistics={name: DATA_SETS[name].statistics(found) for name, found in recognised.items() if found},
         duplicates=[(where[0], again) for where in places.values() for again in where[1:]],
     )
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest(path)
-    except UserError:
-        return ""
 
 
 def _percentiles(values: list[int]) -> list[int]:
@@ -139,7 +134,7 @@ def _file_lines(file: FileCheck, limit: int) -> Iterator[str]:
         yield f"  {_count(file.records, 'record')}, sha256 {file.sha256}"
         yield from _step_lines(file)
         yield from _length_lines(file)
-        yield from _prosqa_lines(file)
+        yield from _statistics_lines(file)
     for title, notes in (
         ("FAULT  ", file.faults),
         ("warning", [f"{again} asks the same as {first}" for first, again in file.duplicates]),
@@ -163,12 +158,13 @@ def _length_lines(file: FileCheck) -> Iterator[str]:
             yield f"  {part:<16}" + "".join(f"{value:>9}" for value in values)
 
 
-def _prosqa_lines(file: FileCheck) -> Iterator[str]:
-    if file.prosqa:
-        yield f"  {'ProsQA':<16}{'here':>9}{'published':>11}"
-    for name, value in file.prosqa.items():
-        published = f"{PUBLISHED[name]:>11.3f}" if name in PUBLISHED else f"{'-':>11}"
-        yield f"  {name:<16}{value:>9.3f}{published}"
+def _statistics_lines(file: FileCheck) -> Iterator[str]:
+    for data_set, rows in file.statistics.items():
+        yield f"  {data_set:<16}{'here':>9}{'published':>11}"
+        published = DATA_SETS[data_set].PUBLISHED
+        for name, value in rows.items():
+            reference = f"{published[name]:>11.3f}" if name in published else f"{'-':>11}"
+            yield f"  {name:<16}{value:>9.3f}{reference}"
 
 
 def _count(number: int, noun: str) -> str:

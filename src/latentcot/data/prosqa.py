@@ -14,7 +14,7 @@ from functools import partial
 from statistics import fmean, stdev
 
 from latentcot.core import Example, UserError
-from latentcot.data.graph import Edge, Graph, children_of, distances, graph_of
+from latentcot.data.graph import Edge, Graph, children_of, distances, graph_faults, graph_of, has_graph
 from latentcot.data.splits import split
 
 NAMES = [
@@ -100,11 +100,13 @@ def make_splits(
     nodes: int = 28,
     hops: tuple[int, int] = (3, 6),
     parents: float = 1.5,
+    entities: int = 0,
 ) -> dict[str, list[Example]]:
     """Questions for each split, no graph twice; the defaults give the published statistics.
 
-    A graph starts with `nodes` nodes, of which a new one draws `parents` parents on average, and a question
-    takes `hops` steps (fewest, most). UserError for values without sense, or that hardly ever give a graph.
+    A graph starts with `nodes` nodes, of which a new one draws `parents` parents on average, gets `entities`
+    further nodes without parents, and a question takes `hops` steps (fewest, most). UserError for values without
+    sense, or that hardly ever give a graph.
     """
     low, high = hops
     if not 1 <= low <= high:
@@ -113,19 +115,27 @@ def make_splits(
         raise UserError(f"nodes is {nodes}: give {low + 3} or more, which a question of {low} hops needs")
     if not 0 < parents < math.inf:
         raise UserError(f"parents is {parents}: give a number above 0")
-    return split(sizes, partial(draw, nodes=nodes, hops=hops, parents=parents), seed)
+    if not 0 <= entities <= len(NAMES) - 2:
+        raise UserError(f"entities is {entities}: give 0 to {len(NAMES) - 2}, for which the names last")
+    return split(sizes, partial(draw, nodes=nodes, hops=hops, parents=parents, entities=entities), seed)
 
 
-def draw(rng: random.Random, nodes: int, hops: tuple[int, int], parents: float) -> tuple[str, Example]:
+def draw(rng: random.Random, nodes: int, hops: tuple[int, int], parents: float, entities: int) -> tuple[str, Example]:
     """One question, with its sorted facts as the key of its graph; UserError after `TRIES` graphs in vain."""
     for _ in range(TRIES):
-        graph = _question(_grow(nodes, parents, rng), hops, rng)
+        edges = _grow(nodes, parents, rng, steepness=1 if hops[0] <= 6 else 3)
+        graph = _question(_add_entities(edges, entities, rng), hops, rng)
         if graph is not None:
             return " ".join(sorted(graph.facts)), _example(graph, rng)
     raise UserError(
-        f"none of {TRIES:,} graphs with nodes {nodes} and parents {parents} gives a question of "
-        f"{hops[0]} to {hops[1]} hops: change nodes, parents or hops"
+        f"none of {TRIES:,} graphs with nodes {nodes}, parents {parents} and entities {entities} gives a question of "
+        f"{hops[0]} to {hops[1]} hops: change nodes, parents, entities or hops"
     )
+
+
+def recognises(example: Example) -> bool:
+    """Whether this is a question with a graph, and a sound one."""
+    return has_graph(example) and not graph_faults(example)
 
 
 def statistics(examples: Sequence[Example]) -> dict[str, float]:
@@ -178,12 +188,13 @@ def _shortest_paths(graph: Graph) -> int:
     return ways[graph.target]
 
 
-def _grow(nodes: int, mean: float, rng: random.Random) -> list[Edge]:
+def _grow(nodes: int, mean: float, rng: random.Random, steepness: int) -> list[Edge]:
     """Edges of a random DAG, sorted by child. Nodes 0 and 1 are the roots; nodes without an edge are dropped.
 
     A node's label has bit 0 if it descends from node 0 and bit 1 if it descends from node 1. A new node's
     parents come from the nodes of label 1 (35%), of label 2 (45%) or from all nodes. Deep ones are likelier,
-    but for those of label 3, which have few children in the published files.
+    but for those of label 3, which have few children in the published files. How much likelier rises with
+    `steepness`: 1 is as published, and makes paths of 7 or more hops too rare to wait for.
     """
     labels, depths, weights, edges = [1, 2], [0, 0], [1.0, 1.0], []
     groups: dict[int, list[int]] = {0: [], 1: [0], 2: [1], 3: []}
@@ -197,10 +208,25 @@ def _grow(nodes: int, mean: float, rng: random.Random) -> list[Edge]:
         labels.append(label)
         groups[label].append(node)
         depths.append(min((depths[parent] + 1 for parent in parents), default=0))
-        weights.append(1.0 if label == 3 else 1.5 * depths[node] + 1)
+        weights.append(1.0 if label == 3 else (1.5 * depths[node] + 1) ** steepness)
         edges += [(parent, node) for parent in parents]
     number = {node: new for new, node in enumerate(sorted({0, 1}.union(*edges)))}
     return [(number[parent], number[child]) for parent, child in edges]
+
+
+def _add_entities(edges: Sequence[Edge], count: int, rng: random.Random) -> list[Edge]:
+    """The edges with `count` further nodes without parents, sorted by child.
+
+    Each has a random node with parents for its only child, as most such nodes of the published files have, and
+    stands at a random place before it. What the others reach does not change.
+    """
+    found = list(edges)
+    for _ in range(count if found else 0):
+        child = rng.choice(sorted({child for _, child in found}))
+        place = rng.randint(2, child)
+        found = [(first + (first >= place), second + (second >= place)) for first, second in found]
+        found.append((place, child + 1))
+    return sorted(found, key=lambda edge: edge[1])
 
 
 def _pick(pool: Sequence[int], weights: Sequence[float], count: int, rng: random.Random) -> list[int]:

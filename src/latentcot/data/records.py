@@ -1,4 +1,4 @@
-"""Record files: JSON (a list) or JSONL of `{"question": str, "steps": [str, ...], "answer": str}`.
+"""Records: `{"question": str, "steps": [str, ...], "answer": str}`, read from any source, checked and written.
 
 Keys beyond those three are kept in `Example.extra` (ProsQA's graph lives there) and written back.
 """
@@ -9,79 +9,95 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latentcot.core import Example, UserError
+from latentcot.data.columns import AS_NAMED, Columns, to_records
+from latentcot.data.files import kind
 from latentcot.data.graph import graph_faults, has_graph
+from latentcot.data.sources import Sources, origins
 from latentcot.tokens import ANSWER_MARK, MARKERS
-
-_KINDS = {str: "text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A file's sound examples, the place of each (`record 3`, or `line 3` in JSONL), and all its faults."""
+    """The sound examples of sources, the place of each (`record 3`, or `line 3` in JSONL), and all faults."""
 
     examples: list[Example]
     places: list[str]
     faults: list[str]
 
 
-def read(path: Path) -> list[Example]:
-    """The examples of a JSON or JSONL file; UserError with the first fault, in one line."""
-    examples = []
-    for place, record in _records(path):
+def read(sources: Sources, columns: Columns = AS_NAMED) -> list[Example]:
+    """The examples of one or several sources; UserError with the first fault, in one line."""
+    return list(stream(sources, columns))
+
+
+def stream(sources: Sources, columns: Columns = AS_NAMED) -> Iterator[Example]:
+    """The examples one by one, read as they are needed; UserError at the first fault."""
+    for name, place, record in _records(sources, columns):
         for fault in _record_faults(record):
-            raise UserError(f"{path}: {place}: {fault}")
-        examples.append(_example(record))
-    return examples
+            raise UserError(f"{name}: {place}: {fault}")
+        yield _example(record)
 
 
-def scan(path: Path) -> Scan:
-    """The sound examples of a file and every fault in it, graphs included. No file makes it raise."""
+def scan(sources: Sources, columns: Columns = AS_NAMED) -> Scan:
+    """The sound examples of sources and every fault in them, graphs included. No source makes it raise."""
     found = Scan([], [], [])
     try:
-        for place, record in _records(path):
+        for name, place, record in _records(sources, columns):
             faults = _record_faults(record)
             if not faults:
                 example = _example(record)
                 found.examples.append(example)
-                found.places.append(place)
+                found.places.append(place if name == str(sources) else f"{name}: {place}")
                 faults = graph_faults(example) if has_graph(example) else []
-            found.faults.extend(f"{path}: {place}: {fault}" for fault in faults)
+            found.faults.extend(f"{name}: {place}: {fault}" for fault in faults)
     except UserError as error:
         found.faults.append(str(error))
     return found
 
 
-def faults(path: Path) -> list[str]:
-    """Every fault of a file, one line each: what `read` refuses, and graphs that do not fit their text."""
-    return scan(path).faults
+def faults(sources: Sources, columns: Columns = AS_NAMED) -> list[str]:
+    """Every fault of sources, one line each: what `read` refuses, and graphs that do not fit their text."""
+    return scan(sources, columns).faults
 
 
-def write(path: Path, examples: Sequence[Example]) -> None:
+def write(path: Path, examples: Iterable[Example]) -> None:
     """Write a JSON list, a record a line (JSONL where the name ends so), from which `read` gives `examples`.
 
     The file appears whole or not at all. Missing folders are made; UserError where nothing can be written.
     """
-    lines = [json.dumps(_record(example), ensure_ascii=False) for example in examples]
-    text = "\n".join(lines) if path.suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]"
+    head, between, end = (b"", b"\n", b"\n") if path.suffix == ".jsonl" else (b"[\n", b",\n", b"\n]\n")
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes((text + "\n").encode())
+        with draft.open("wb") as file:
+            file.write(head)
+            for number, example in enumerate(examples):
+                file.write((between if number else b"") + _line(example))
+            file.write(end)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written ({error.strerror}): choose another path") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def digest(path: Path) -> str:
-    """The file's sha256 in hex; UserError where it cannot be read."""
-    return hashlib.sha256(_bytes(path)).hexdigest()
+def digest(examples: Iterable[Example]) -> str:
+    """The sha256 in hex of the examples, wherever they come from: that of the JSONL file that `write` makes of them."""
+    hashed = hashlib.sha256()
+    for example in examples:
+        hashed.update(_line(example) + b"\n")
+    return hashed.hexdigest()
+
+
+def question_key(question: str) -> bytes:
+    """The same for a question and for its repetitions. Facts in another order make the same question."""
+    return hashlib.sha256("\0".join(sorted(question.strip().split(". "))).encode()).digest()
 
 
 def reshuffle_facts(question: str, rng: random.Random) -> str:
@@ -102,67 +118,19 @@ def _record(example: Example) -> dict[str, Any]:
     return fields | dict(example.extra)
 
 
-def _records(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each record's place and content (its error, if a line is not JSON); UserError for a bad file."""
-    text = _text(path)
-    if _is_jsonl(path, text):
-        # Not splitlines(): JSON may hold raw U+2028 and other characters that Python takes for line ends.
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield f"line {number}", _parsed(line)
-        return
-    records = _parsed(text)
-    if isinstance(records, UserError):
-        raise UserError(f"{path}: {records}")
-    if not isinstance(records, list):
-        raise UserError(f"{path}: holds {_kind(records)}, not a list of records: wrap the records in [ and ]")
-    if not records:
-        raise UserError(f"{path}: holds no records: give at least one")
-    for number, record in enumerate(records, 1):
-        yield f"record {number}", record
-
-
-def _is_jsonl(path: Path, text: str) -> bool:
-    """By content: a list is JSON whatever its name, a whole object on the first line is JSONL."""
-    if text.lstrip().startswith("["):
-        return False
-    return path.suffix == ".jsonl" or isinstance(_parsed(text.lstrip().split("\n", 1)[0]), dict)
-
-
-def _parsed(text: str) -> Any:
-    """The JSON value of a text, or a UserError that says why it is none."""
+def _line(example: Example) -> bytes:
+    record = _record(example)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno}, " if "\n" in text else ""
-        return UserError(f"not JSON ({line}column {error.colno}: {error.msg}): mend that place")
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-        return UserError(f"not JSON that can be read ({error}): mend that place")
+        return json.dumps(record, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:  # An unpaired surrogate in a key of the user's own.
+        return json.dumps(record, default=str).encode()
 
 
-def _text(path: Path) -> str:
-    """The file's text, with content and without a byte order mark; UserError otherwise."""
-    content = _bytes(path)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = f"0x{content[error.start]:02x}"
-        raise UserError(f"{path}: line {line}: not UTF-8 (byte {byte}): save the file as UTF-8") from error
-    if not text.strip():
-        raise UserError(f"{path}: the file is empty: give at least one record")
-    return text
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file: check the path") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path}: a folder, not a file: name a JSON or JSONL file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+def _records(sources: Sources, columns: Columns) -> Iterator[tuple[str, str, Any]]:
+    """Each record's file or data set, place, and content (its error, where it has none); UserError for a bad source."""
+    for origin in origins(sources):
+        for place, record in to_records(origin.name, origin.rows(), columns, origin.table):
+            yield origin.name, place, record
 
 
 def _record_faults(record: Any) -> list[str]:
@@ -170,7 +138,7 @@ def _record_faults(record: Any) -> list[str]:
     if isinstance(record, UserError):
         return [str(record)]
     if not isinstance(record, dict):
-        return [f'{_kind(record)}, not an object: give {{"question": ..., "steps": [...], "answer": ...}}']
+        return [f'{kind(record)}, not an object: give {{"question": ..., "steps": [...], "answer": ...}}']
     found = []
     for field in ("question", "steps", "answer"):
         if field not in record:
@@ -178,7 +146,7 @@ def _record_faults(record: Any) -> list[str]:
         elif field != "steps":
             found.extend(_text_faults(f'"{field}"', record[field]))
         elif not isinstance(record[field], list):
-            found.append(f'"{field}" is {_kind(record[field])}, not a list: give a list of texts')
+            found.append(f'"{field}" is {kind(record[field])}, not a list: give a list of texts')
         else:
             for number, step in enumerate(record[field], 1):
                 found.extend(_text_faults(f'step {number} of "{field}"', step))
@@ -187,7 +155,7 @@ def _record_faults(record: Any) -> list[str]:
 
 def _text_faults(name: str, value: Any) -> list[str]:
     if not isinstance(value, str):
-        return [f"{name} is {_kind(value)}, not text: put it in quotes"]
+        return [f"{name} is {kind(value)}, not text: put it in quotes"]
     if not value.strip():
         return [f"{name} is empty: fill it in or remove it"]
     found = [f"{name} contains the marker {marker}: remove it" for marker in (*MARKERS, ANSWER_MARK) if marker in value]
@@ -195,7 +163,3 @@ def _text_faults(name: str, value: Any) -> list[str]:
         # No tokenizer takes it, and no file can hold it.
         found.append(f"{name} contains half a character (an unpaired surrogate): remove it")
     return found
-
-
-def _kind(value: Any) -> str:
-    return _KINDS.get(type(value), "a number")

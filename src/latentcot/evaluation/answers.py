@@ -11,13 +11,9 @@ from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, Prediction
 from latentcot.data.graph import has_graph
 from latentcot.evaluation.paths import outcomes
+from latentcot.evaluation.rules import number, same_number, same_text
 from latentcot.generate import answer
 from latentcot.tokens import final_answer
-
-
-def is_correct(prediction: Prediction, example: Example) -> bool:
-    """Whether the written answer equals the gold answer as a string."""
-    return final_answer(prediction.text) == final_answer(example.answer)
 
 
 @dataclass(frozen=True)
@@ -29,16 +25,22 @@ class Evaluation:
     seconds: float
 
     def metrics(self) -> dict[str, Any]:
-        """n, accuracy (share), tokens and thoughts (means), seconds_per_example; for ProsQA the outcome classes too."""
+        """n, accuracy (share, by the string rule), tokens and thoughts (means), seconds_per_example.
+
+        Where every gold answer is a number, accuracy_number too; where there are graphs, the outcome classes.
+        """
         n = len(self.examples)
         pairs = list(zip(self.predictions, self.examples, strict=True))
         result: dict[str, Any] = {
             "n": n,
-            "accuracy": sum(is_correct(prediction, example) for prediction, example in pairs) / n,
+            "accuracy": sum(same_text(prediction.text, example.answer) for prediction, example in pairs) / n,
             "tokens": sum(prediction.tokens for prediction in self.predictions) / n,
             "thoughts": sum(prediction.thoughts for prediction in self.predictions) / n,
             "seconds_per_example": self.seconds / n,
         }
+        if all(number(final_answer(example.answer)) is not None for example in self.examples):
+            right = sum(same_number(prediction.text, example.answer) for prediction, example in pairs)
+            result["accuracy_number"] = right / n
         graphs = [(prediction.text, example) for prediction, example in pairs if has_graph(example)]
         if graphs:
             result["outcomes"] = outcomes(graphs)
@@ -51,7 +53,7 @@ class Evaluation:
                 "question": example.question,
                 "gold": example.answer,
                 "text": prediction.text,
-                "correct": is_correct(prediction, example),
+                "correct": same_text(prediction.text, example.answer),
                 "tokens": prediction.tokens,
             }
             for prediction, example in zip(self.predictions, self.examples, strict=True)

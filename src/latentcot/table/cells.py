@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
-from latentcot.config import RunConfig
+import yaml
+
+from latentcot.config import RunConfig, to_mapping
 from latentcot.core import UserError
 from latentcot.data import records
+from latentcot.data.sources import spelled
 from latentcot.recipe import Layer, merge, read_layers
 from latentcot.table.recipe import DataSet, Table, published
+from latentcot.training.data import read_data
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,42 @@ def plan(table: Table, run: Path, place: str) -> list[Cell]:
     ]
 
 
+def hashes(cell: Cell) -> dict[str, str]:
+    """The sha256 of the examples that the cell trains on, validates with and is tested on."""
+    return {**_hashes(cell.config), "test": digest(cell.test)}
+
+
 @cache
 def digest(path: Path) -> str:
-    """The sha256 of a data file, read once."""
-    return records.digest(path)
+    """The sha256 of a file's examples, read once."""
+    return records.digest(records.read(path))
+
+
+def _hashes(config: RunConfig) -> dict[str, str]:
+    """The sha256 of the examples that a run reads, read once for all runs on the same data."""
+    return _hashes_of(yaml.safe_dump(to_mapping(replace(RunConfig(), data=config.data))))
+
+
+@cache
+def _hashes_of(text: str) -> dict[str, str]:
+    return read_data(merge([Layer("data", yaml.safe_load(text))])).sha256()
+
+
+def to_text(cell: Cell) -> str:
+    """The cell as YAML, for `from_text` in another process."""
+    return yaml.safe_dump(
+        {
+            **{field.name: getattr(cell, field.name) for field in fields(cell)},
+            "config": to_mapping(cell.config), "test": str(cell.test), "run": str(cell.run),
+        }
+    )  # fmt: skip
+
+
+def from_text(text: str) -> Cell:
+    """The inverse of `to_text`."""
+    values = yaml.safe_load(text)
+    config = merge([Layer("cell", values["config"])])
+    return Cell(**{**values, "config": config, "test": Path(values["test"]), "run": Path(values["run"])})
 
 
 def chosen(cells: Sequence[Cell], only: str | None) -> list[Cell]:
@@ -130,12 +166,12 @@ def _require_fair(configs: Mapping[str, RunConfig], row: str, dataset: DataSet, 
     """UserError unless checkpoints are chosen on other data than the test file, and all rows on the same."""
     config, first = configs[row], next(iter(configs))
     for name in ("train", "valid"):
-        file: Path | None = getattr(config.data, name)
-        if file is None:
-            raise UserError(f"{where}: row {row}: data.{name} is missing: give a record file")
-        if digest(file) == digest(dataset.test):
+        sources = getattr(config.data, name)
+        if sources is None:
+            raise UserError(f"{where}: row {row}: data.{name} is missing: give a source of records")
+        if _hashes(config)[name] == digest(dataset.test):
             raise UserError(
-                f"{where}.test: {dataset.test} is the data.{name} of row {row} as well ({file}): "
+                f"{where}.test: {dataset.test} is the data.{name} of row {row} as well ({spelled(sources)}): "
                 "give a test file that no run sees"
             )
     for group, field_name in (("data", "train"), ("data", "valid"), ("train", "max_new_tokens")):

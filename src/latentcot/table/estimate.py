@@ -20,8 +20,9 @@ from latentcot.evaluation.answers import evaluate
 from latentcot.table.cells import Cell, start_of
 from latentcot.table.work import is_done
 from latentcot.think import target_loss, think
+from latentcot.training.data import read_data
 from latentcot.training.dataset import Collator, TrainingSet
-from latentcot.training.run import prepare, read_examples
+from latentcot.training.run import prepare
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def _config(cell: Cell, cells: Sequence[Cell]) -> RunConfig:
 
 
 def _measure(cell: Cell, config: RunConfig, runs: int) -> Estimate:
-    examples, valid = read_examples(config)
+    data = read_data(config)
+    examples, valid = data.train, data.valid
     checkpoint, dataset = prepare(config, examples, valid)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     checkpoint.model.to(device)

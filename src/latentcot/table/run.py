@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from latentcot.core import UserError
-from latentcot.table.cells import Cell, start_of
+from latentcot.table.cells import Cell, start_of, to_text
 from latentcot.table.claims import is_claimed
 from latentcot.table.work import ELSEWHERE, is_done, read_figures, run_cell
 
@@ -164,7 +163,7 @@ def _start(cell: Cell, progress: Progress) -> _Job:
         )
     assert process.stdin is not None
     with process.stdin:
-        process.stdin.write(pickle.dumps(cell))
+        process.stdin.write(to_text(cell).encode())
     return _Job(cell, process, progress.add_task(cell.name, total=cell.config.curriculum.epochs, note=""))
 
 

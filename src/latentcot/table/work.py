@@ -5,14 +5,13 @@ RUN/test.json   its figures on the test file, with seed, hashes of all data, cod
 RUN.out         what the run printed, where it had a process of its own
 RUN.claim-N     while a process works on it
 
-`python -m latentcot.table.work` runs the pickled cell on its standard input.
+`python -m latentcot.table.work` runs the cell on its standard input.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import signal
 import sys
@@ -23,28 +22,28 @@ import yaml
 from latentcot import provenance
 from latentcot.config import to_mapping
 from latentcot.core import UserError
-from latentcot.table.cells import Cell, digest
+from latentcot.table.cells import Cell, digest, from_text, hashes
 from latentcot.table.claims import claim, is_claimed
 from latentcot.table.files import replace_file
 
 ELSEWHERE = 75
-"""Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
+"""Exit code where another process works on the cell or has done it (EX_TEMPFAIL of sysexits)."""
 
 
 def run_cell(cell: Cell) -> bool:
-    """Train and evaluate a cell, or go on where it was left; False, with nothing done, if another process works on it.
+    """Train and evaluate a cell, or go on where it was left.
 
+    False, with nothing done, if another process works on it or has done it.
     UserError if the run's configuration or data is faulty.
     """
     from latentcot.training.run import train
 
     with claim(cell.run) as mine:
-        if not mine:
+        if not mine or is_done(cell):
             return False
-        if not is_done(cell):
-            train(cell.config, cell.run)
-            shutil.rmtree(cell.run / "resume", ignore_errors=True)
-            replace_file(cell.run / "test.json", json.dumps(_evaluate(cell), indent=2) + "\n")
+        train(cell.config, cell.run)
+        shutil.rmtree(cell.run / "resume", ignore_errors=True)
+        replace_file(cell.run / "test.json", json.dumps(_evaluate(cell), indent=2) + "\n")
     return True
 
 
@@ -68,7 +67,8 @@ def require_same(cell: Cell) -> None:
     file = cell.run / "config.yaml"
     if not file.is_file() or is_claimed(cell.run):  # Another process may be writing it.
         return
-    held, new = yaml.safe_load(file.read_text(encoding="utf-8")), {**to_mapping(cell.config), "sha256": _hashes(cell)}
+    held = yaml.safe_load(file.read_text(encoding="utf-8"))
+    new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
     for key in new:
         if held.get(key) != new[key]:
             what = "its data's sha256 is" if key == "sha256" else f"{key} is"
@@ -78,16 +78,12 @@ def require_same(cell: Cell) -> None:
             )
 
 
-def _hashes(cell: Cell) -> dict[str, str]:
-    """The sha256 of the training and validation files."""
-    return {name: digest(getattr(cell.config.data, name)) for name in ("train", "valid")}
-
-
 def _evaluate(cell: Cell) -> dict[str, Any]:
     """The cell's figures on its test file, answered in the same way for every row, with the recipe's thoughts."""
     from latentcot.checkpoint import load
     from latentcot.data import records
-    from latentcot.evaluation.answers import evaluate, is_correct
+    from latentcot.evaluation.answers import evaluate
+    from latentcot.evaluation.rules import same_text
 
     checkpoint, batch_size = load(cell.run), cell.config.train.eval_batch_size
     evaluation = evaluate(checkpoint, records.read(cell.test), batch_size=batch_size)
@@ -96,11 +92,11 @@ def _evaluate(cell: Cell) -> dict[str, Any]:
         "dataset": cell.dataset,
         "row": cell.row,
         "seed": cell.seed,
-        "right": sum(is_correct(prediction, example) for prediction, example in pairs),
+        "right": sum(same_text(prediction.text, example.answer) for prediction, example in pairs),
         **evaluation.metrics(),
         "batch_size": batch_size,
         "test": str(cell.test),
-        "sha256": {**_hashes(cell), "test": digest(cell.test)},
+        "sha256": hashes(cell),
         "start": cell.start,
         "code": provenance.code(),
         "machine": provenance.machine(),
@@ -115,7 +111,7 @@ def main() -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     # An end by the parent gives the claim back.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    cell: Cell = pickle.load(sys.stdin.buffer)
+    cell = from_text(sys.stdin.read())
     try:
         return 0 if run_cell(cell) else ELSEWHERE
     except UserError as error:

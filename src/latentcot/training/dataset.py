@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import Dataset
 
 from latentcot.batch import collate
-from latentcot.core import Example, Layout, Sample, UserError
+from latentcot.core import Example, Layout, UserError
 from latentcot.curriculum import Curriculum, draw_stage, stage_at
 from latentcot.data.records import reshuffle_facts
 from latentcot.methods import Method
-from latentcot.tokens import Markers, encode_examples, encode_questions
+from latentcot.tokens import Markers, encode_questions
+from latentcot.training.samples import prepare
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,9 +39,8 @@ class TrainingSet(Dataset[Layout]):
         self.examples, self.tokenizer, self.markers = examples, tokenizer, markers
         self.method, self.curriculum = method, curriculum
         self.seed, self.reshuffle = seed, reshuffle
-        self.samples: list[Sample] = encode_examples(examples, tokenizer)
-        longest = max(sum(map(len, sample.steps)) for sample in self.samples)
-        self.plan = method.plan(curriculum, longest)
+        self.samples = prepare(examples, tokenizer)
+        self.plan = method.plan(curriculum, int(self.samples.chains().max()))
         self.epoch, self.stage = 0, stage_at(self.plan, 0)
         self.positions_seen = 0
         """Positions that training has fed to the model in this process."""
@@ -73,9 +73,11 @@ class TrainingSet(Dataset[Layout]):
         """UserError unless every example fits the model's positions at every stage."""
         if positions is None:
             return
-        for index, sample in enumerate(self.samples):
+        frame, thoughts = self.method.frame(self.markers), max(stage.thoughts for stage in self.plan)
+        most = self.samples.lengths() + len(frame.open) + thoughts + len(frame.close)
+        for index in (most > positions).nonzero()[0].tolist():
             for number, stage in enumerate(self.plan):
-                length = len(self.method.layout(sample, stage, self.markers, random.Random(0)))
+                length = len(self.method.layout(self.samples[index], stage, self.markers, random.Random(0)))
                 if length > positions:
                     raise UserError(
                         f"record {index + 1} needs {length} positions at stage {number} and the model has {positions}: "

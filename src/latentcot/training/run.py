@@ -24,8 +24,9 @@ from transformers import TrainingArguments, set_seed
 from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import RunConfig, to_mapping
 from latentcot.core import Example, UserError
-from latentcot.data import records
-from latentcot.tokens import ANSWER_MARK
+from latentcot.data.sources import spelled
+from latentcot.tokens import texts_of
+from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
 from latentcot.training.progress import Progress
 from latentcot.training.trainer import ThoughtTrainer
@@ -37,39 +38,27 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     UserError, with nothing written, if the configuration or the data is faulty or `run` holds another run.
     """
     run, began = Path(run), time.perf_counter()
-    described = _describe(config)
+    data = read_data(config)
+    described = yaml.safe_dump({**to_mapping(config), "sha256": data.sha256()}, sort_keys=False)
     finished = _claim(run, described)
     if finished is not None:
         return finished
-    examples, valid = read_examples(config)
-    checkpoint, dataset = prepare(config, examples, valid)
+    checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(described, encoding="utf-8")
 
-    trainer = ThoughtTrainer(checkpoint, dataset, valid, run, config.train, arguments, [Progress(dataset)])
+    trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [Progress(dataset)])
+    if trainer.accelerator.is_main_process:
+        print(describe_data(config, data), flush=True)
     trainer.train(resume_from_checkpoint=_last_resume_point(run))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
-    result = _result(config, trainer, time.perf_counter() - began)
+    result = _result(config, data, trainer, time.perf_counter() - began)
     if trainer.accelerator.is_main_process:
         (run / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     trainer.accelerator.wait_for_everyone()
     return result
-
-
-def _describe(config: RunConfig) -> str:
-    """The YAML that says what a run is: its configuration and the hashes of its data."""
-    data = {}
-    for name in ("train", "valid"):
-        path: Path | None = getattr(config.data, name)
-        if path is not None:
-            data[name] = records.digest(path)
-    if "train" not in data:
-        raise UserError("data.train is missing: give the file of training records")
-    if "valid" not in data and config.curriculum.advance_at is not None:
-        raise UserError("curriculum.advance_at needs validation: give data.valid, or leave advance_at out")
-    return yaml.safe_dump({**to_mapping(config), "sha256": data}, sort_keys=False)
 
 
 def _claim(run: Path, described: str) -> dict[str, Any] | None:
@@ -98,22 +87,10 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
-def read_examples(config: RunConfig) -> tuple[list[Example], list[Example]]:
-    """Training and validation examples."""
-    data = config.data
-    assert data.train is not None
-    train = records.read(data.train)[: data.train_limit]
-    valid = records.read(data.valid)[: data.valid_limit] if data.valid else []
-    return train, valid
-
-
 def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]) -> tuple[Checkpoint, TrainingSet]:
     """The checkpoint to train and its training set; every fault of the configuration shows here."""
     set_seed(config.seed)
-    texts = (
-        t for e in examples for t in (f"{e.question}\n", *(f"{s}\n" for s in e.steps), f"{ANSWER_MARK} {e.answer}")
-    )
-    model, tokenizer, markers = start(config.model, texts)
+    model, tokenizer, markers = start(config.model, texts_of(examples))
     dataset = TrainingSet(
         examples,
         tokenizer,
@@ -131,16 +108,17 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
 
 
 def _require_room(config: RunConfig, checkpoint: Checkpoint, dataset: TrainingSet, valid: Sequence[Example]) -> None:
-    """Faults of the data show before the first update, not after the first epoch; UserError names file and record."""
+    """Faults of the data show before the first update, not after the first epoch; UserError names source and record."""
     try:
         dataset.require_room(checkpoint.positions)
     except UserError as error:
-        raise UserError(f"{config.data.train}: {error}") from error
+        filtered = " after its filter" if config.data.filter.limits() else ""
+        raise UserError(f"{spelled(config.data.train or [])}{filtered}: {error}") from error
     for number, example in enumerate(valid, 1):
         try:
             checkpoint.layout(example.question)
         except UserError as error:
-            raise UserError(f"{config.data.valid}: record {number}: {error}") from error
+            raise UserError(f"{spelled(config.data.valid or [])}: record {number}: {error}") from error
 
 
 def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments:
@@ -182,7 +160,7 @@ def _last_resume_point(run: Path) -> str | None:
     return str(max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]))) if folders else None
 
 
-def _result(config: RunConfig, trainer: ThoughtTrainer, seconds: float) -> dict[str, Any]:
+def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer, seconds: float) -> dict[str, Any]:
     stages = []
     for number, stage in enumerate(trainer.dataset.plan):
         history = trainer.validations(number)
@@ -193,6 +171,7 @@ def _result(config: RunConfig, trainer: ThoughtTrainer, seconds: float) -> dict[
     return {
         "row": config.method.name,
         "seed": config.seed,
+        "data": data.counts(),
         "updates": trainer.state.global_step,
         "parameters": trainer.model.num_parameters(),
         "seconds": round(seconds, 1),

@@ -1,0 +1,53 @@
+"""The examples of a run, and what its folder says of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from latentcot.config import RunConfig
+from latentcot.core import Example, UserError
+from latentcot.data import records
+from latentcot.data.filters import shown
+from latentcot.data.sources import spelled
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run trains on and validates with: after the filter, within the limits."""
+
+    train: list[Example]
+    valid: list[Example]
+    dropped: Counter[str]
+    """Records that each limit of the filter dropped, of those that were read until there were enough."""
+
+    def sha256(self) -> dict[str, str]:
+        """The hash of the examples of each set, wherever they were read from."""
+        return {name: records.digest(part) for name, part in (("train", self.train), ("valid", self.valid)) if part}
+
+    def counts(self) -> dict[str, Any]:
+        """Numbers of examples, and of those that were dropped."""
+        return {"train": len(self.train), "valid": len(self.valid), "dropped": dict(self.dropped)}
+
+
+def read_data(config: RunConfig) -> RunData:
+    """Read what a configuration names; UserError where it is missing or faulty."""
+    data = config.data
+    if data.train is None:
+        raise UserError("data.train is missing: give the source of training records")
+    if data.valid is None and config.curriculum.advance_at is not None:
+        raise UserError("curriculum.advance_at needs validation: give data.valid, or leave advance_at out")
+    dropped: Counter[str] = Counter()
+    kept = data.filter.keep(records.stream(data.train, data.columns), dropped)
+    train = list(islice(kept, data.train_limit))
+    valid = [] if data.valid is None else list(islice(records.stream(data.valid, data.columns), data.valid_limit))
+    return RunData(train, valid, dropped)
+
+
+def describe_data(config: RunConfig, data: RunData) -> str:
+    """What is trained on, in one line."""
+    assert config.data.train is not None
+    dropped = shown(config.data.filter, data.dropped)
+    return f"{spelled(config.data.train)}: {len(data.train):,} training records" + (dropped and f", {dropped}")
