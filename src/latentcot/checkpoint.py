@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from latentcot.config import ModelConfig, Scratch
@@ -174,17 +175,23 @@ def _scale_thoughts(model: PreTrainedModel, name: str) -> None:
 
     UserError if the model has no such norm.
     """
+    norm = final_norm(model)
+    if norm is not None:
+        weight, ratio = norm.get_parameter("weight"), _size_of_thoughts(model)
+        # Gemma stores the weight less one.
+        weight.copy_(weight / ratio if weight.any() else torch.full_like(weight, 1 / ratio - 1))
+    if norm is None or not 0.9 < _size_of_thoughts(model) < 1.1:
+        raise UserError(f"model.scratch.scale_thoughts: {name} has no final norm to scale: leave it out")
+
+
+def final_norm(model: PreTrainedModel) -> nn.Module | None:
+    """The norm after the last layer; None for a model that has none."""
     norms = [
         module
         for path, module in model.base_model.named_modules()
         if "norm" in type(module).__name__.lower() and not any(part.isdigit() for part in path.split("."))
     ]
-    if norms:
-        weight, ratio = norms[-1].weight, _size_of_thoughts(model)
-        # Gemma stores the weight less one.
-        weight.copy_(weight / ratio if weight.any() else torch.full_like(weight, 1 / ratio - 1))
-    if not norms or not 0.9 < _size_of_thoughts(model) < 1.1:
-        raise UserError(f"model.scratch.scale_thoughts: {name} has no final norm to scale: leave it out")
+    return norms[-1] if norms else None
 
 
 @torch.no_grad()

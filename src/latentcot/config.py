@@ -146,3 +146,10 @@ def _plain(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _plain(value) for key, value in tree.items()}
     return str(tree) if isinstance(tree, Path) else tree
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A mapping of mappings as one mapping, with dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()}

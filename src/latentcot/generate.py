@@ -1,4 +1,4 @@
-"""Batched answers: think, then the model's own `generate()` over the same KV cache."""
+"""Batched answers: think, then the model's own `generate()` over the same KV cache. And the thoughts alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from latentcot.batch import collate
-from latentcot.core import Layout, Prediction
+from latentcot.core import Layout, Prediction, Slot, UserError
 from latentcot.think import roll
 
 if TYPE_CHECKING:
@@ -21,19 +22,22 @@ def answer(
     *,
     thoughts: int | None = None,
     batch_size: int = 64,
+    fed: Tensor | None = None,
     **sampling: Any,
 ) -> list[Prediction]:
     """Answer questions, each in at most the checkpoint's budget of written tokens.
 
-    `thoughts` forces the number of thoughts (the checkpoint's own by default). Decoding is greedy unless `sampling`
-    says otherwise: any option of transformers' `generate`, such as `do_sample`, `temperature` or `streamer`.
+    `thoughts` forces the number of thoughts (the checkpoint's own by default), and `fed`, [questions, thoughts, H],
+    what is fed as thoughts in place of the model's own states. Decoding is greedy unless `sampling` says otherwise: any
+    option of transformers' `generate`, such as `do_sample`, `temperature` or `streamer`.
     UserError if a question is empty, or too long for the model's positions together with its thoughts.
     """
     wanted = checkpoint.thoughts if thoughts is None else thoughts
     layouts = [checkpoint.layout(question, wanted) for question in questions]
     predictions: dict[int, Prediction] = {}
-    for indices in _batches(layouts, batch_size):
-        written = _generate(checkpoint, [layouts[index] for index in indices], sampling)
+    for indices in batches(layouts, batch_size):
+        states = None if fed is None else fed[indices].to(checkpoint.model.device)
+        written = _generate(checkpoint, [layouts[index] for index in indices], states, sampling)
         for index, ids in zip(indices, written, strict=True):
             tokens = len(ids) + checkpoint.frame.counted(wanted)
             text = checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
@@ -41,7 +45,34 @@ def answer(
     return [predictions[index] for index in range(len(layouts))]
 
 
-def _batches(layouts: Sequence[Layout], batch_size: int) -> Iterator[list[int]]:
+@torch.inference_mode()
+def thoughts_of(
+    checkpoint: Checkpoint, questions: Sequence[str], *, thoughts: int | None = None, batch_size: int = 64
+) -> Tensor:
+    """The thoughts of every question, [questions, thoughts, H] on the CPU: the states that the model is fed.
+
+    UserError if there are none.
+    """
+    layouts = thinking_layouts(checkpoint, questions, thoughts)
+    found: dict[int, Tensor] = {}
+    for indices in batches(layouts, batch_size):
+        batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
+        states = roll(checkpoint.model, batch.to(checkpoint.model.device)).states
+        found |= zip(indices, states[:, :-1].cpu(), strict=True)
+    return torch.stack([found[index] for index in range(len(layouts))])
+
+
+def thinking_layouts(checkpoint: Checkpoint, questions: Sequence[str], thoughts: int | None) -> list[Layout]:
+    """The questions laid out; UserError if they have no thoughts: none in the checkpoint's row, or `thoughts` is 0."""
+    if checkpoint.frame.slot is not Slot.STATE:
+        raise UserError(f"the row {checkpoint.row} has no continuous thoughts: give the checkpoint of a row that has")
+    layouts = [checkpoint.layout(question, thoughts) for question in questions]
+    if not layouts[0].thoughts:
+        raise UserError("the number of thoughts is 0: give 1 or more")
+    return layouts
+
+
+def batches(layouts: Sequence[Layout], batch_size: int) -> Iterator[list[int]]:
     """Indices in batches of prompts of like length, to pad little."""
     order = sorted(range(len(layouts)), key=lambda index: len(layouts[index].prompt))
     for first in range(0, len(order), batch_size):
@@ -49,12 +80,14 @@ def _batches(layouts: Sequence[Layout], batch_size: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _generate(checkpoint: Checkpoint, layouts: Sequence[Layout], sampling: dict[str, Any]) -> list[list[int]]:
+def _generate(
+    checkpoint: Checkpoint, layouts: Sequence[Layout], fed: Tensor | None, sampling: dict[str, Any]
+) -> list[list[int]]:
     """The written tokens of each layout, eos and what follows it cut off."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     batch = collate(layouts, tokenizer.pad_token_id).to(model.device)
     if batch.thoughts.any():
-        latent = roll(model, batch)
+        latent = roll(model, batch, fed)
         # generate() skips as many ids as the cache holds; those at the thoughts are never read.
         filler = torch.full_like(latent.mask[:, batch.prompt.shape[1] :], tokenizer.pad_token_id, dtype=torch.long)
         ids = torch.cat([batch.prompt, filler, batch.rest], dim=1)

@@ -23,7 +23,6 @@ from latentcot.data import chains, records
 from latentcot.recipe import shipped
 from latentcot.table.build import build, show
 from latentcot.table.recipe import DataSet, Table
-from latentcot.tokens import ANSWER_MARK
 
 ROWS = {"coconut": "Coconut", "no_cot": "NoCoT", "cot": "CoT"}
 """The longest first, so that two at a time end together."""
@@ -69,8 +68,9 @@ def _make_data(folder: Path, seed: int) -> None:
 
 
 def _report(folder: Path, page: Path, test: Sequence[Example], result: dict[str, Any]) -> None:
-    from latentcot.report.page import write_page
-    from latentcot.report.plots import learning_curves
+    from latentcot.report.page import Page, Section, write_page
+    from latentcot.report.plots.curves import learning_curves
+    from latentcot.report.plots.style import svg
 
     rows = result["rows"]
     logs = {
@@ -86,31 +86,28 @@ def _report(folder: Path, page: Path, test: Sequence[Example], result: dict[str,
         "training and evaluation": f"{result['seconds']:.0f} s",
         "held-out questions": f"{len(test):,}",
     }
-    write_page(
-        page,
-        "latentcot quickstart",
-        rows,
-        learning_curves(logs),
-        _look_inside(folder / rows["coconut"]["run"], test),
-        facts,
+    curves = Section(
+        "Learning, stage by stage",
+        svg(learning_curves(logs)),
+        "Each stage removes one more written step and puts a thought in its place, so the loss jumps where a stage "
+        "begins and falls when the model has learned to think that step.",
     )
+    inside = _look_inside(folder / rows["coconut"]["run"], test)
+    write_page(page, Page("latentcot quickstart", facts, [curves, inside], rows))
 
 
 def _look_inside(run: Path, test: Sequence[Example]) -> Any:
     """The first of the longest questions, with the values of every candidate after each thought."""
-    from latentcot.analysis.candidates import candidate_values
     from latentcot.checkpoint import load
     from latentcot.generate import answer
-    from latentcot.report.page import Question
-    from latentcot.report.plots import thought_bars
+    from latentcot.report.findings import Subject, race
+    from latentcot.report.page import Section
+    from latentcot.report.plots.style import svg
 
     checkpoint = load(run, device="cpu")
     example = max(test, key=lambda example: len(example.steps))
-    candidates = example.extra["candidates"]
-    # After k thoughts the model would write step k + 1, which names where k arrows lead, or the answer.
-    path = [step.split()[1] for step in example.steps]
-    values = candidate_values(checkpoint, example.question, candidates, range(len(path)), opening="Then")
-    final = candidate_values(checkpoint, example.question, candidates, [checkpoint.thoughts], opening=ANSWER_MARK)
-    bars = thought_bars(values + final, candidates, [*path, example.answer])
+    finding = race(Subject(checkpoint, [example], checkpoint.thoughts), index=0)
     (written,) = answer(checkpoint, [example.question])
-    return Question(example.question, example.steps, example.answer, written.text, bars)
+    gold = f"Written out: {' '.join(example.steps)} Answer: {example.answer}."
+    text = [example.question, f"{gold} The model wrote {written.text!r} after its thoughts."]
+    return Section(finding.title, svg(finding.figure), finding.note, text)

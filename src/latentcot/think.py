@@ -7,6 +7,8 @@ outside, so that wrappers (DDP, FSDP2, adapters) see every parameter where they 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -31,29 +33,56 @@ def think(model: nn.Module, batch: Batch) -> Trace:
     if _gaps_are_unsafe(model, batch):
         return _by_number_of_thoughts(model, batch)
     latent = roll(model, batch)
-    mask = torch.cat([latent.mask, batch.rest_mask], dim=1)
-    output = _forward(model, mask, input_ids=batch.rest, past_key_values=latent.cache)
-    return Trace(output.logits, latent.states)
+    return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states)
 
 
-def roll(model: nn.Module, batch: Batch) -> Latent:
-    """Prompt and thoughts only: the state from which the rest is read or an answer is generated."""
+def roll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Latent:
+    """Prompt and thoughts only: the state from which the rest is read or an answer is generated.
+
+    `fed`, [B, N, H], is fed at the thought columns in place of the batch's own states, to see what hangs on them.
+    """
+    *_, latent = unroll(model, batch, fed)
+    return latent
+
+
+def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterator[Latent]:
+    """`roll` one thought at a time: where the batch stands after its prompt, then after each thought column.
+
+    All share one cache, which the next one extends: `fork` what is to be read before going on.
+    """
     _refuse_checkpointing(model)
     cache = DynamicCache(config=unwrap(model).config)
     mask, total = batch.prompt_mask, int(batch.thoughts.max())
     state = _last_state(model, mask, cache, input_ids=batch.prompt)
     states = [state]
+    yield Latent(cache, mask, state)
     for column in range(total):
         # A row with fewer thoughts idles in the first columns, so that all rows finish together.
         active = (batch.thoughts >= total - column)[:, None]
         mask = torch.cat([mask, active], dim=1)
         if batch.thought_token is None:
-            new = _last_state(model, mask, cache, inputs_embeds=state)
+            thought = state if fed is None else fed[:, column : column + 1]
+            new = _last_state(model, mask, cache, inputs_embeds=thought)
         else:
             new = _last_state(model, mask, cache, input_ids=torch.full_like(batch.prompt[:, :1], batch.thought_token))
         state = torch.where(active[:, :, None], new, state)
         states.append(state)
-    return Latent(cache, mask, torch.cat(states, dim=1))
+        yield Latent(cache, mask, torch.cat(states, dim=1))
+
+
+def read(model: nn.Module, latent: Latent, rest: Tensor, rest_mask: Tensor) -> Tensor:
+    """Logits [B, R, V] at rest columns [B, R] (padded on the right) after prompt and thoughts. The cache grows by R."""
+    mask = torch.cat([latent.mask, rest_mask], dim=1)
+    logits: Tensor = _forward(model, mask, input_ids=rest, past_key_values=latent.cache).logits
+    return logits
+
+
+def fork(latent: Latent, rows: Tensor) -> Latent:
+    """A copy with the given rows of the batch, each as often as it is named, that grows apart from the original."""
+    cache = copy.copy(latent.cache)
+    cache.layers = [copy.copy(layer) for layer in latent.cache.layers]
+    cache.batch_select_indices(rows)
+    return Latent(cache, latent.mask[rows], latent.states[rows])
 
 
 def target_loss(logits: Tensor, labels: Tensor) -> Tensor:

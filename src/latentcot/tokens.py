@@ -60,7 +60,7 @@ def add_markers(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, like
 def encode_questions(questions: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
     """Questions, each with its line break, as every row's prompt begins; all in one call of the tokenizer."""
     prefix = _prefix(tokenizer)
-    return [prefix + ids for ids in _encode([f"{question}\n" for question in questions], tokenizer)]
+    return [prefix + ids for ids in encode_texts([f"{question}\n" for question in questions], tokenizer)]
 
 
 def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase) -> list[Sample]:
@@ -70,7 +70,7 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
     it. UserError if the tokenizer does not know a word.
     """
     examples = list(examples)
-    encoded, prefix = iter(_encode(list(texts_of(examples)), tokenizer)), _prefix(tokenizer)
+    encoded, prefix = iter(encode_texts(list(texts_of(examples)), tokenizer)), _prefix(tokenizer)
     return [
         Sample(
             question=prefix + next(encoded),
@@ -94,7 +94,8 @@ def _prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:
     return tuple(token for token in tokenizer("")["input_ids"] if token == tokenizer.bos_token_id)
 
 
-def _encode(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+    """The tokens of each text and nothing else; UserError if the tokenizer does not know a word."""
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
     unknown = tokenizer.unk_token_id
     if unknown is not None:

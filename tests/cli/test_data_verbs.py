@@ -147,3 +147,16 @@ def test_examples_without_steps_train_and_are_measured(tmp_path: Path) -> None:
     assert run("train", "--run", tmp_path / "run", "--data.train", tmp_path / "svamp.json", *SMALL) == 0
     assert run("eval", tmp_path / "run", "--data", tmp_path / "svamp.json") == 0
     assert json.loads((tmp_path / "run" / "eval-svamp.json").read_text())["n"] == 8
+
+
+def test_check_tells_what_a_curriculum_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "prosqa", "--out", str(tmp_path), "--train=20", "--valid=2", "--test=2"]) == 0
+    capsys.readouterr()
+    file = str(tmp_path / "train.json")
+    assert main(["data", "check", file, "--recipe=prosqa/coconut.yaml", "--tokenizer=words"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stages = lines[next(n for n, line in enumerate(lines) if line.split()[:1] == ["stage"]) + 1 :]
+    assert [line.split()[2] for line in stages] == ["0", "1", "2", "3", "4", "5", "6"]
+    assert stages[-1].split()[-1] == "100.0%"
+    assert main(["data", "check", file, "--tokenizer=/nowhere"]) == 2
+    assert "/nowhere" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from latentcot.core import Example, UserError
@@ -34,6 +35,11 @@ class Graph:
         return children_of(len(self.symbols), self.edges)
 
     @cached_property
+    def parents(self) -> list[list[int]]:
+        """Of each node, in the order of the edges."""
+        return children_of(len(self.symbols), [(child, parent) for parent, child in self.edges])
+
+    @cached_property
     def entities(self) -> frozenset[int]:
         """The nodes without parents: individuals with names, where the others are concepts."""
         return frozenset(range(len(self.symbols))) - {child for _, child in self.edges}
@@ -52,6 +58,24 @@ class Graph:
     def distances(self, start: int) -> dict[int, int]:
         """Edges from `start` to each node that it reaches, itself included, nearest first."""
         return distances(self.children, start)
+
+    def on_shortest_paths(self) -> set[int]:
+        """The nodes on the shortest paths from the asked node to the target; {} where none leads there."""
+        from_root, to_target = self.distances(self.root), distances(self.parents, self.target)
+        length = from_root.get(self.target)
+        return {node for node, steps in from_root.items() if node in to_target and steps + to_target[node] == length}
+
+    def heights(self, longest: bool = False) -> list[int]:
+        """Of each node, edges to its nearest leaf, or with `longest` to its farthest; UserError if there is a cycle."""
+        try:
+            leaves_first = list(TopologicalSorter(dict(enumerate(self.children))).static_order())
+        except CycleError as error:
+            raise UserError('"edges" has a cycle, so its nodes have no height: remove one of its edges') from error
+        heights, choose = [0] * len(self.symbols), max if longest else min
+        for node in leaves_first:
+            if self.children[node]:
+                heights[node] = 1 + choose(heights[child] for child in self.children[node])
+        return heights
 
 
 def children_of(count: int, edges: Sequence[Edge]) -> list[list[int]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from latentcot.data.columns import AS_NAMED, Columns, to_records
 from latentcot.data.files import kind
 from latentcot.data.graph import graph_faults, has_graph
 from latentcot.data.sources import Sources, origins
+from latentcot.files import write_whole
 from latentcot.tokens import ANSWER_MARK, MARKERS
 
 
@@ -71,20 +71,14 @@ def write(path: Path, examples: Iterable[Example]) -> None:
 
     The file appears whole or not at all. Missing folders are made; UserError where nothing can be written.
     """
-    head, between, end = (b"", b"\n", b"\n") if path.suffix == ".jsonl" else (b"[\n", b",\n", b"\n]\n")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(head)
-            for number, example in enumerate(examples):
-                file.write((between if number else b"") + _line(example))
-            file.write(end)
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another path") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, _lines(examples, jsonl=path.suffix == ".jsonl"))
+
+
+def _lines(examples: Iterable[Example], jsonl: bool) -> Iterator[bytes]:
+    yield b"" if jsonl else b"[\n"
+    for number, example in enumerate(examples):
+        yield (b"" if jsonl or not number else b",\n") + _line(example) + (b"\n" if jsonl else b"")
+    yield b"" if jsonl else b"\n]\n"
 
 
 def digest(examples: Iterable[Example]) -> str:

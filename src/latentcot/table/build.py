@@ -18,8 +18,8 @@ from rich.table import Column
 from rich.table import Table as Screen
 
 from latentcot.core import UserError
+from latentcot.files import write_whole
 from latentcot.table.cells import Cell, chosen, plan
-from latentcot.table.files import replace_file
 from latentcot.table.recipe import Table
 from latentcot.table.render import accuracy, published, write_all
 from latentcot.table.results import Entry, collect
@@ -38,7 +38,7 @@ def build(table: Table, run: Path, place: str, only: str | None, jobs: int, cons
     wanted = chosen(cells, only)
     require_folder(run, cells)
     run.mkdir(parents=True, exist_ok=True)
-    replace_file(run / FILE, _yaml(table))
+    write_whole(run / FILE, _yaml(table).encode())
     failed = run_cells(wanted, jobs, console)
     entries = collect(table, cells, run)
     if entries:

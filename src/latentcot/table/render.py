@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from latentcot.table.files import replace_file
+from latentcot.files import write_whole
 from latentcot.table.results import Entry
 
 COLUMNS = (
@@ -35,9 +35,9 @@ def write_all(entries: Sequence[Entry], folder: Path) -> None:
         "table.md": markdown, "table.csv": as_csv, "table.json": as_json, "table.tex": latex,
     }  # fmt: skip
     for name, text in texts.items():
-        replace_file(folder / name, text(entries))
+        write_whole(folder / name, text(entries).encode())
     for name, image in draw(entries).items():
-        replace_file(folder / name, image)
+        write_whole(folder / name, image)
 
 
 def accuracy(entry: Entry) -> str:

@@ -22,18 +22,17 @@ import yaml
 from latentcot import provenance
 from latentcot.config import to_mapping
 from latentcot.core import UserError
+from latentcot.files import write_whole
 from latentcot.table.cells import Cell, digest, from_text, hashes
 from latentcot.table.claims import claim, is_claimed
-from latentcot.table.files import replace_file
 
 ELSEWHERE = 75
-"""Exit code where another process works on the cell or has done it (EX_TEMPFAIL of sysexits)."""
+"""Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
 
 
 def run_cell(cell: Cell) -> bool:
-    """Train and evaluate a cell, or go on where it was left.
+    """Train and evaluate a cell, or go on where it was left; False, with nothing done, if another process does or did.
 
-    False, with nothing done, if another process works on it or has done it.
     UserError if the run's configuration or data is faulty.
     """
     from latentcot.training.run import train
@@ -43,7 +42,7 @@ def run_cell(cell: Cell) -> bool:
             return False
         train(cell.config, cell.run)
         shutil.rmtree(cell.run / "resume", ignore_errors=True)
-        replace_file(cell.run / "test.json", json.dumps(_evaluate(cell), indent=2) + "\n")
+        write_whole(cell.run / "test.json", (json.dumps(_evaluate(cell), indent=2) + "\n").encode())
     return True
 
 

@@ -22,9 +22,10 @@ import yaml
 from transformers import TrainingArguments, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
-from latentcot.config import RunConfig, to_mapping
+from latentcot.config import RunConfig, flat, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
+from latentcot.files import write_whole
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
@@ -46,7 +47,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.yaml").write_text(described, encoding="utf-8")
+    write_whole(run / "config.yaml", described.encode())
 
     trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [Progress(dataset)])
     if trainer.accelerator.is_main_process:
@@ -56,7 +57,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
         trainer.keep("best")
     result = _result(config, data, trainer, time.perf_counter() - began)
     if trainer.accelerator.is_main_process:
-        (run / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_whole(run / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     trainer.accelerator.wait_for_everyone()
     return result
 
@@ -70,7 +71,7 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
     file = run / "config.yaml"
     if not file.is_file():
         raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
-    old, new = _flat(yaml.safe_load(file.read_text(encoding="utf-8"))), _flat(yaml.safe_load(described))
+    old, new = flat(yaml.safe_load(file.read_text(encoding="utf-8"))), flat(yaml.safe_load(described))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             raise UserError(
@@ -79,12 +80,6 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
             )
     done = run / "result.json"
     return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]) -> tuple[Checkpoint, TrainingSet]:

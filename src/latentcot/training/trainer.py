@@ -26,8 +26,13 @@ from latentcot.config import TrainConfig
 from latentcot.core import NO_LABEL, Batch, Example
 from latentcot.curriculum import stage_at
 from latentcot.evaluation.answers import Evaluation, evaluate
+from latentcot.evaluation.health import check_up, warnings
+from latentcot.files import write_whole
 from latentcot.think import target_loss, think, unwrap
 from latentcot.training.dataset import Collator, TrainingSet
+
+CHECKED = 16
+"""Validation questions whose thoughts are measured."""
 
 
 class ThoughtTrainer(Trainer):  # type: ignore[misc]
@@ -102,7 +107,7 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
         stage = self.dataset.stage
-        metrics = self.validate() if self.valid else {}
+        metrics = {**self.validate(), **self.check_up()} if self.valid else {}
         if metrics and stage == len(self.dataset.plan) - 1:
             best = max((entry["eval_accuracy"] for entry in self.validations(stage)), default=0.0)
             if metrics["eval_accuracy"] >= best:
@@ -125,6 +130,14 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             predictions[number] = prediction
         metrics = Evaluation(self.valid, predictions, share.seconds).metrics()
         return {f"eval_{name}": value for name, value in metrics.items() if isinstance(value, float)}
+
+    def check_up(self) -> dict[str, float]:
+        """The health of the thoughts on a few validation questions, with the prefix eval_; warned about in words."""
+        measured = check_up(self.current(), [example.question for example in self.valid[:CHECKED]])
+        if self.accelerator.is_main_process:
+            for words in warnings(measured):
+                print(f"warning: stage {self.dataset.stage}: {words}", flush=True)
+        return {f"eval_{name}": value for name, value in measured.items()}
 
     def current(self) -> Checkpoint:
         """The model as it is, answering with the current stage's number of thoughts."""
@@ -199,6 +212,4 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
 def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     """Replace a JSON-lines file in one move, so that a reader or a crash never meets half of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())

@@ -1,0 +1,210 @@
+"""The verbs of `latentcot data`: make, convert, split and check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from latentcot.cli.verbs import Verbs
+from latentcot.config import RunConfig
+from latentcot.core import Example, UserError
+from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.recipe import load_config
+
+
+def make_prosqa(
+    out: Path,
+    seed: int = 0,
+    train: int = 17886,
+    valid: int = 300,
+    test: int = 500,
+    nodes: int = 28,
+    hops_min: int = 3,
+    hops_max: int = 6,
+    parents: float = 1.5,
+    entities: int = 0,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        nodes: Nodes of a graph before isolated ones are dropped (published: 28).
+        hops_min: Fewest hops of a question (published: 3).
+        hops_max: Most hops of a question (published: 6).
+        parents: Parents that a node draws, on average (published: 1.5). More make denser graphs.
+        entities: Further named nodes without parents, beyond those that the published files have.
+    """
+    from latentcot.data import prosqa
+
+    sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
+    _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
+
+
+def make_prontoqa(
+    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        hops: Hops of a question, 1 to 8 (published: 5); it has a step more.
+    """
+    from latentcot.data import prontoqa
+
+    _write_splits(out, prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops))
+
+
+def make_chains(
+    out: Path,
+    seed: int = 0,
+    train: int = 6400,
+    valid: int = 250,
+    test: int = 500,
+    symbols: int = 6,
+    alphabet: int = 8,
+    hops: int = 4,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as round trips.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        symbols: Symbols that the arrows of a question join.
+        alphabet: Symbols that they are drawn from.
+        hops: Longest chain. Questions to train on have 1 to so many hops, the others 2 or more.
+    """
+    from latentcot.data import chains
+
+    sizes = {"train": train, "valid": valid, "test": test}
+    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, alphabet=alphabet, hops=hops))
+
+
+def _write_splits(out: Path, splits: dict[str, Any]) -> None:
+    from latentcot.data import records
+
+    files = {name: out / f"{name}.json" for name in splits}
+    for file in files.values():
+        if file.exists():
+            raise UserError(f"{file}: exists: give --out a new folder, or remove the file")
+    for name, file in files.items():
+        records.write(file, splits[name])
+        print(f"{file}: {len(splits[name]):,} questions, sha256 {records.digest(splits[name])}")
+
+
+def convert_data(sources: list[str], out: Path, columns: Columns = AS_NAMED, filter: Filter = NO_FILTER) -> None:
+    """Write one record file of any sources.
+
+    Args:
+        sources: What to read, in this order.
+        out: File to write, .json or .jsonl; one that is there stays.
+        columns: Where a source of your own has its question, steps and answer.
+        filter: Which records to keep.
+    """
+    from latentcot.data import records
+
+    if out.suffix not in (".json", ".jsonl"):
+        raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
+    if out.exists():
+        raise UserError(f"{out}: exists: give --out a new name, or remove the file")
+    examples = _filtered(sources, columns, filter)
+    records.write(out, examples)
+    print(f"{out}: {len(examples):,} records, sha256 {records.digest(examples)}")
+
+
+def split_data(
+    sources: list[str],
+    out: Path,
+    valid: int,
+    test: int,
+    seed: int = 0,
+    columns: Columns = AS_NAMED,
+    filter: Filter = NO_FILTER,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of any sources; no question is in two of them.
+
+    Args:
+        sources: What to read.
+        out: Folder to write to; files that are there stay.
+        valid: Records for validation; 0 for none.
+        test: Records for the test; 0 for none.
+        seed: The same seed gives the same split.
+        columns: Where a source of your own has its question, steps and answer.
+        filter: Which records to keep.
+    """
+    from latentcot.data.holdout import hold_out
+
+    _write_splits(out, hold_out(_filtered(sources, columns, filter), {"valid": valid, "test": test}, seed))
+
+
+def _filtered(sources: list[str], columns: Columns, limits: Filter) -> list[Example]:
+    from latentcot.data import records
+
+    dropped: Counter[str] = Counter()
+    examples = list(limits.keep(records.stream(sources, columns), dropped))
+    if limits.limits():
+        print(shown(limits, dropped))
+    return examples
+
+
+def check_data(
+    sources: list[str], columns: Columns = AS_NAMED, recipe: str | None = None, tokenizer: str | None = None
+) -> None:
+    """Read sources whole, print statistics and every fault; exit 0 when sound, 2 when not.
+
+    Args:
+        sources: What to read; several are also compared with each other.
+        columns: Where a source of your own has its question, steps and answer.
+        recipe: Also tell what the curriculum of this recipe will do with all the records, in its model's tokens.
+        tokenizer: Count in the tokens of this tokenizer instead (hub id or folder; words: one token a word).
+    """
+    from latentcot.data.check import check, render
+
+    report = check(sources, columns)
+    print(render(report))
+    if recipe or tokenizer:
+        _print_forecast(sources, columns, recipe, tokenizer)
+    if report.faults:
+        raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
+
+
+def _print_forecast(sources: list[str], columns: Columns, recipe: str | None, tokenizer: str | None) -> None:
+    from latentcot.data import records
+    from latentcot.training.forecast import forecast, render
+
+    config = load_config(recipe) if recipe else RunConfig()
+    if tokenizer:
+        scratch = replace(config.model.scratch, tokenizer=tokenizer)
+        config = replace(config, model=replace(config.model, base=None, scratch=scratch))
+    examples = records.scan(sources, columns).examples
+    if examples:
+        print(f"{config.method.name} on all records\n{render(forecast(config, examples))}")
+
+
+SOURCES = {
+    "nargs": "+",
+    "type": str,
+    "help": "Files, patterns, sets (gsm8k-aug, gsm8k, svamp, gsm-hard, multiarith; :SPLIT), owner/name on the hub.",
+}
+
+VERBS: Verbs = {
+    ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "prontoqa"): (make_prontoqa, {}),
+    ("data", "make", "chains"): (make_chains, {}),
+    ("data", "convert"): (convert_data, {"sources": SOURCES}),
+    ("data", "split"): (split_data, {"sources": SOURCES}),
+    ("data", "check"): (check_data, {"sources": SOURCES}),
+}
