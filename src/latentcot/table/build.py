@@ -62,12 +62,13 @@ def require_folder(run: Path, cells: Sequence[Cell]) -> None:
 
 def show(entries: Sequence[Entry], console: Console) -> None:
     """Print the table."""
-    screen = Screen("data set", "row", "seeds", "accuracy", "tokens", "s/question", "training s", "published")
+    paper = ["published"] if any(entry.published for entry in entries) else []
+    screen = Screen("data set", "row", "seeds", "accuracy", "tokens", "s/answer", "train s", *paper)
     for entry in entries:
         screen.add_row(
             entry.dataset, entry.row, str(len(entry.runs)), accuracy(entry), f"{entry.tokens:.1f}",
             f"{entry.seconds_per_example:.4f}", f"{mean(run.training_seconds for run in entry.runs):.0f}",
-            published(entry),
+            *([published(entry)] if paper else []),
         )  # fmt: skip
     console.print(screen)
 

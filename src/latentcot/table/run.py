@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -126,6 +127,8 @@ class _Job:
 
 def _in_processes(board: Board, jobs: int) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
+    # An end from outside ends the processes too, as an interruption by the keyboard does.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Progress(*columns, console=board.console) as progress:
         running: list[_Job] = []
         try:
@@ -135,6 +138,7 @@ def _in_processes(board: Board, jobs: int) -> None:
                 time.sleep(POLL_SECONDS)
                 running = [job for job in running if not _ended(job, board, progress)]
         finally:
+            signal.signal(signal.SIGTERM, before)
             for job in running:
                 job.process.terminate()
             for job in running:

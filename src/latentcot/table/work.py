@@ -109,7 +109,7 @@ def main() -> int:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     # An end by the parent gives the claim back.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     cell = from_text(sys.stdin.read())
     try:
         return 0 if run_cell(cell) else ELSEWHERE
