@@ -21,6 +21,7 @@ from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
 from latentcot.files import write_whole
 from latentcot.recipe import prepare_parsing, recipe_parser
+from latentcot.ui.verb import run_ui
 
 
 def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
@@ -416,6 +417,7 @@ VERBS: dict[tuple[str, ...], tuple[Callable[..., None], dict[str, dict[str, Any]
         },
     ),
     **analyze.VERBS,
+    ("ui",): (run_ui, {"checkpoint": {"type": Path, "help": "Folder of a checkpoint, or of a run (then its best)."}}),
     ("report",): (run_report, {"run": {"type": Path, "help": "Folder of a run."}}),
 }
 """Every verb, its function, and those of its parameters that are positional or switches."""
