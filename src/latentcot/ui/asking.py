@@ -78,6 +78,13 @@ def ask(checkpoints: Mapping[str, Checkpoint], example: Example, thoughts: int) 
     )
 
 
+def whole(number: float | None, most: int) -> int:
+    """The number of thoughts that was typed; UserError unless it is a whole one from 0 to `most`."""
+    if number is None or not 0 <= number <= most or number != int(number):
+        raise UserError(f"the number of thoughts is {number}: give a whole one from 0 to {most}")
+    return int(number)
+
+
 def _answer(name: str, checkpoint: Checkpoint, example: Example, thoughts: int) -> Answer:
     began = time.perf_counter()
     try:

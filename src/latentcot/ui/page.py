@@ -14,10 +14,10 @@ import gradio as gr
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import UserError
-from latentcot.ui.asking import as_html, ask
+from latentcot.ui.asking import as_html, ask, whole
 from latentcot.ui.questions import Questions
 
-FEWEST = 8
+SHORTEST = 8
 """The slider goes at least that far, and to twice the checkpoint's own number of thoughts."""
 
 
@@ -36,7 +36,8 @@ def serve(checkpoints: Mapping[str, Checkpoint], questions: Questions, host: str
 
 def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blocks:
     """The widgets and what a click does."""
-    first = next(iter(checkpoints.values()))
+    own = next(iter(checkpoints.values())).thoughts
+    most = max(SHORTEST, 2 * own)
     rng = random.Random()
     with gr.Blocks(title="latentcot", analytics_enabled=False) as page:
         gr.Markdown("# latentcot\nAsk a question, give thoughts, and look inside them.")
@@ -44,9 +45,9 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
             with gr.Column():
                 question = gr.Textbox(label="Question", lines=4, elem_id="question")
                 message = gr.HTML(visible=False)
-                thoughts = gr.Slider(
-                    0, max(FEWEST, 2 * first.thoughts), first.thoughts, step=1, label="Thoughts", elem_id="thoughts"
-                )
+                thoughts = gr.Slider(0, most, own, step=1, label="Thoughts", elem_id="thoughts")
+                # A typed number out of range is told of in words here; Gradio would raise.
+                thoughts.preprocess = lambda number: number
                 with gr.Row():
                     asking = gr.Button("Ask", variant="primary", elem_id="ask")
                     drawing = gr.Button("Random question", elem_id="random")
@@ -55,9 +56,9 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
                 answers = gr.HTML(elem_id="answers")
         race, tree = gr.HTML(elem_id="race"), gr.HTML(elem_id="tree")
 
-        def respond(text: str, number: float) -> list[Any]:
+        def respond(text: str, number: float | None) -> list[Any]:
             try:
-                shown = ask(checkpoints, questions.understood(text), int(number))
+                shown = ask(checkpoints, questions.understood(text), whole(number, most))
             except UserError as error:
                 return _failed(error)
             return [
@@ -67,7 +68,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
                 as_html("picture", shown.tree),
             ]
 
-        def draw(text: str, number: float) -> list[Any]:
+        def draw(text: str, number: float | None) -> list[Any]:
             try:
                 text = questions.draw(checkpoints.values(), rng).question
             except UserError as error:

@@ -46,6 +46,8 @@ def _require_free(host: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise UserError(f"--port is {port}: give 1 to 65535")
     try:
-        socket.create_server((host, port)).close()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the page's own server does.
+            probe.bind((host, port))
     except OSError as error:
         raise UserError(f"cannot listen on {host}:{port} ({error.strerror}): give another --port or --host") from error
