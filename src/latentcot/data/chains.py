@@ -16,6 +16,7 @@ so that a symbol is read off the thoughts in the same way for the next step and 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -25,6 +26,8 @@ PATIENCE = 1000
 """Draws for each question after which a split counts as having no round trip of its own."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_QUESTION = re.compile(r"((?:[A-Z] [A-Z]\. )+)From ([A-Z]) follow (\d{1,2}) arrows?\.")
 
 
 def make_splits(
@@ -82,13 +85,30 @@ def _round_trip(rng: random.Random, alphabet: str, symbols: int) -> dict[str, st
     return dict(zip(way, way[1:] + way[:1], strict=True))
 
 
+def from_text(question: str) -> Example | None:
+    """The example that a question of this task is, told by its text alone; None for any other text."""
+    found = _QUESTION.fullmatch(question)
+    if found is None:
+        return None
+    facts = [fact.split() for fact in found[1].removesuffix(". ").split(". ")]
+    arrows, length = dict(facts), int(found[3])
+    sound = len(arrows) == len(facts) and set(arrows) == set(arrows.values())
+    return _example(question, arrows, found[2], length) if sound and found[2] in arrows and length else None
+
+
 def _question(rng: random.Random, arrows: Mapping[str, str], length: int) -> Example:
     facts = [f"{tail} {head}." for tail, head in rng.sample(list(arrows.items()), len(arrows))]
-    path = [rng.choice(list(arrows))]
+    start = rng.choice(list(arrows))
+    asked = f"From {start} follow {length} {'arrow' if length == 1 else 'arrows'}."
+    return _example(f"{' '.join(facts)} {asked}", arrows, start, length)
+
+
+def _example(question: str, arrows: Mapping[str, str], start: str, length: int) -> Example:
+    path = [start]
     for _ in range(length):
         path.append(arrows[path[-1]])
     return Example(
-        question=f"{' '.join(facts)} From {path[0]} follow {length} {'arrow' if length == 1 else 'arrows'}.",
+        question=question,
         steps=tuple(f"Then {tail} {head}." for tail, head in pairwise(path)),
         answer=path[-1],
         extra={"candidates": sorted(arrows)},

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean, stdev
 
@@ -77,6 +79,9 @@ CONCEPTS = [
     "zumpus",
 ]
 
+_FACT = re.compile(r"(?:Every )?(\w+) is a (\w+)\.")
+_QUESTION = re.compile(r"((?:(?:Every )?\w+ is a \w+\. )+)Is (\w+) a (\w+) or (\w+)\?")
+
 LABELS = {(True, False): "own", (False, True): "other", (True, True): "both", (False, False): "neither"}
 """Does a node descend from the asking root, and from the other one?"""
 
@@ -136,6 +141,25 @@ def draw(rng: random.Random, nodes: int, hops: tuple[int, int], parents: float, 
 def recognises(example: Example) -> bool:
     """Whether this is a question with a graph, and a sound one."""
     return has_graph(example) and not graph_faults(example)
+
+
+def from_text(question: str) -> Example | None:
+    """The example, with its graph, that a question is, told by its text alone; None if that is no sound question."""
+    found = _QUESTION.fullmatch(question)
+    facts = _FACT.findall(found[1]) if found else []
+    symbols = tuple(dict.fromkeys(symbol for fact in facts for symbol in fact))
+    if found is None or not {found[2], found[3], found[4]} <= set(symbols):
+        return None
+    node = {symbol: number for number, symbol in enumerate(symbols)}
+    root, *options = (node[found[place]] for place in (2, 3, 4))
+    edges = tuple((node[parent], node[child]) for parent, child in facts)
+    reached = distances(children_of(len(symbols), edges), root)
+    target, neg_target = sorted(options, key=lambda option: option not in reached)
+    if root in options or target not in reached:
+        return None
+    graph = Graph(symbols, edges, root, target, neg_target)
+    example = replace(_example(graph, random.Random(0)), question=question)  # The lot is which shortest path it shows.
+    return example if recognises(example) else None
 
 
 def statistics(examples: Sequence[Example]) -> dict[str, float]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from latentcot.checkpoint import Checkpoint, load
-from latentcot.cli.analyze import Inputs, Need
 from latentcot.core import Example, Slot, UserError
 from latentcot.data import records
 from latentcot.data.choices import choices
@@ -17,6 +16,7 @@ from latentcot.data.sources import Sources, spelled
 from latentcot.files import refuse_existing
 from latentcot.report import findings
 from latentcot.report.findings import Finding, Subject
+from latentcot.report.inputs import Inputs, Need
 from latentcot.report.write import finding_files, write_finding
 
 
