@@ -71,11 +71,12 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
     """
     examples = list(examples)
     encoded, prefix = iter(encode_texts(list(texts_of(examples)), tokenizer)), _prefix(tokenizer)
+    eos: int = tokenizer.eos_token_id  # Looked up by name at every call.
     return [
         Sample(
             question=prefix + next(encoded),
             steps=tuple(next(encoded) for _ in example.steps),
-            answer=(*next(encoded), tokenizer.eos_token_id),
+            answer=(*next(encoded), eos),
         )
         for example in examples
     ]
@@ -96,7 +97,8 @@ def _prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:
 
 def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
     """The tokens of each text and nothing else; UserError if the tokenizer does not know a word."""
-    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    options = {"return_attention_mask": False, "return_token_type_ids": False}  # Half of the time goes into these.
+    encoded = tokenizer(texts, add_special_tokens=False, **options)["input_ids"]
     unknown = tokenizer.unk_token_id
     if unknown is not None:
         for text, ids in zip(texts, encoded, strict=True):
