@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
+import torch
 
 from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import ModelConfig, Scratch
@@ -26,6 +27,7 @@ SUMS = [Example(f"{a} + {b} ?", (), str(a + b)) for a in range(3) for b in range
 
 def checkpoint(examples: list[Example], method: Method | None = None, thoughts: int = 2) -> Checkpoint:
     """A small model with random weights whose words are those of the examples."""
+    torch.manual_seed(0)
     method = method or Coconut()
     scratch = Scratch(layers=1, heads=2, width=16, positions=512, initializer_range=0.3)
     model, tokenizer, markers = start(ModelConfig(scratch=scratch), texts_of(examples))
@@ -88,8 +90,9 @@ def test_what_is_shown_is_what_the_package_says(thoughts: int) -> None:
 
 def test_right_and_wrong() -> None:
     one = {"a": checkpoint(CHAINS)}
-    text = ask(one, CHAINS[0], 2).answers[0].text
-    for gold, correct in ((final_answer(text), True), (f"not {text}", False), ("", None)):
+    final = ask(one, CHAINS[0], 2).answers[0].final
+    assert final
+    for gold, correct in ((final, True), (f"not {final}", False), ("", None)):
         shown = ask(one, replace(CHAINS[0], answer=gold) if gold else Example(CHAINS[0].question, (), ""), 2)
         assert shown.answers[0].correct is correct
 
