@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
+from latentcot.data.hub import answers
 from latentcot.tokens import Markers, add_markers, encode_questions, word_tokenizer
 
 if TYPE_CHECKING:
@@ -125,9 +127,11 @@ def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedToke
         return word_tokenizer(texts)
     field, name = ("base", _folder(config.base)) if config.base else ("scratch.tokenizer", config.scratch.tokenizer)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=config.trust_remote_code, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, trust_remote_code=config.trust_remote_code, padding_side="left", **_from_cache(name)
+        )
     except (OSError, ValueError) as error:
-        raise UserError(f"model.{field} {name!r} has no tokenizer: {_first_line(error)} {_MEND}") from error
+        raise UserError(f"model.{field} {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"model.{field} {name!r}: its tokenizer has no eos token: give it one")
     return tokenizer
@@ -136,10 +140,11 @@ def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedToke
 def _pretrained(config: ModelConfig) -> PreTrainedModel:
     name = _folder(str(config.base))
     try:
-        stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code)
+        cached = _from_cache(name)
+        stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code, **cached)
         require_thinker(stock, name)
         return AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code
+            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code, **cached
         )
     except OSError as error:
         raise UserError(f"model.base {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
@@ -152,6 +157,12 @@ def _folder(name: str) -> str:
     if name.startswith((".", "/", "~")) and not Path(name).is_dir():
         raise UserError(f"model.base {name}: no such folder: check the path, or give a hub id")
     return name
+
+
+@cache
+def _from_cache(name: str) -> dict[str, bool]:
+    """Go by the cache alone where the hub does not answer at once; the library itself tries again for a minute."""
+    return {"local_files_only": not Path(name).is_dir() and not answers(name, "model")}
 
 
 def _first_line(error: Exception) -> str:

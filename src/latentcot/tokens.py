@@ -103,7 +103,10 @@ def encode_texts(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[I
     if unknown is not None:
         for text, ids in zip(texts, encoded, strict=True):
             if unknown in ids:
-                raise UserError(f"{_unknown_words(text, tokenizer)} not in the model's vocabulary: reword {text!r:.80}")
+                raise UserError(
+                    f"{_unknown_words(text, tokenizer)} not in the model's vocabulary: reword {text.strip()[:60]!r}, "
+                    "or train with a sub-word tokenizer (model.scratch.tokenizer; latentcot fetch gpt2-tokenizer)"
+                )
     return [tuple(ids) for ids in encoded]
 
 

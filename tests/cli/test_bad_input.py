@@ -221,6 +221,26 @@ def test_a_faulty_command_line(words: list[str], capsys: pytest.CaptureFixture[s
     refused(capsys, *words)
 
 
+def test_a_missing_flag_is_named_as_it_is_spelled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "required: --run" in refused(capsys, "train", "--config=chains.yaml")
+
+
+def test_a_row_in_the_current_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from latentcot.methods import Coconut\nclass Mine(Coconut):\n    pass\n")
+    script = "import sys; sys.path.remove(''); from latentcot.__main__ import run; run()"
+    command = [sys.executable, "-c", script, "train", "--method=mine.Mine", "--print_config"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "class_path: mine.Mine" in done.stdout, done.stderr
+
+
+def test_a_model_that_cannot_be_reached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "chains", "--out", str(tmp_path), "--train=8", "--valid=1", "--test=1"]) == 0
+    capsys.readouterr()
+    said = refused(capsys, "data", "check", tmp_path / "train.json", "--tokenizer=nobody/nothing")
+    assert "nobody/nothing" in said
+    assert "latentcot fetch" in said
+
+
 def test_help_and_configuration_do_not_import_torch() -> None:
     code = (
         "import sys; from latentcot.cli import build_parser; import latentcot.data.check; build_parser();"

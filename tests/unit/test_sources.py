@@ -152,7 +152,7 @@ def test_a_hub_out_of_reach_is_asked_once(folder, served, monkeypatch):
     """Then the cache decides, and the library is as before."""
     seen: list[bool] = []
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_answers", lambda repository: False)
+    monkeypatch.setattr(hub, "answers", lambda repository, kind: False)
     load = served.load
     monkeypatch.setattr(
         datasets, "load_dataset", lambda *a, **k: seen.append(datasets.config.HF_HUB_OFFLINE) or load(*a, **k)

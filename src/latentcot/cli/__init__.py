@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def _spelled(word: str) -> str:
 
 def _one_line(error: Exception) -> str:
     """An error's message in one line, with the rows named where a row is unknown."""
-    text = " ".join(str(error).split())
+    text = re.sub(r"(required: )(\w+\.)+", r"\1--", " ".join(str(error).split()))
     if 'key "method"' in text or "key 'method'" in text:
         rows = ", ".join(name for name in methods.__all__ if name != "Method")
         return f"method: no such row, or an option that it does not have: give one of {rows}, or a dotted name ({text})"

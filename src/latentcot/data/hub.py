@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from latentcot.core import UserError
 from latentcot.data.files import BATCH, Row
@@ -56,19 +56,20 @@ def _offline_unless_reached(repository: str) -> Iterator[None]:
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not _answers(repository)
+    datasets.config.HF_HUB_OFFLINE = before or not answers(repository, "dataset")
     try:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE = before
 
 
-def _answers(repository: str) -> bool:
+def answers(repository: str, kind: Literal["dataset", "model"]) -> bool:
+    """Whether the hub answers at once when it is asked for a repository, be it that there is none."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        HfApi().dataset_info(repository, timeout=PATIENCE)
+        HfApi().repo_info(repository, repo_type=kind, timeout=PATIENCE)
     except HfHubHTTPError:  # An answer, if not a good one: the loader says what is wrong.
         return True
     except Exception:  # The error without a connection is the HTTP client's own, and hubs change clients.

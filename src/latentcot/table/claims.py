@@ -8,7 +8,7 @@ agree to a few minutes.
 
 from __future__ import annotations
 
-import _thread
+import ctypes
 import json
 import os
 import re
@@ -83,13 +83,19 @@ def _beat(target: Path, mine: int, ended: threading.Event) -> None:
         try:
             os.utime(_file(target, mine))
         except FileNotFoundError:
-            _thread.interrupt_main()
+            _interrupt_main()
             return
         # Not at the first sight: a process that tries, and lets go, makes a claim for a moment.
         overtaken = overtaken + 1 if max(_generations(target), default=mine) > mine else 0
         if overtaken > 1:
-            _thread.interrupt_main()
+            _interrupt_main()
             return
+
+
+def _interrupt_main() -> None:
+    """As Ctrl-C does, but also where that is ignored, as in a job in the background of a script."""
+    main = ctypes.c_ulong(threading.main_thread().ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(KeyboardInterrupt))
 
 
 def _is_stale(file: Path) -> bool:
