@@ -216,9 +216,19 @@ def test_a_faulty_question(words: list[str], said: str, checkpoint: Path, capsys
     assert said in refused(capsys, "generate", checkpoint, *words)
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["data"], ["train"], ["eval", "x"], ["--nonsense"]])
-def test_a_faulty_command_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, *words)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "verb"),
+        (["nonsense"], "nonsense"),
+        (["data"], "verb"),
+        (["train"], "--run"),
+        (["eval", "x"], "--data"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_a_faulty_command_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in refused(capsys, *words)
 
 
 def test_a_missing_flag_is_named_as_it_is_spelled(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.files import refuse_existing
 from latentcot.recipe import load_config
 
 
@@ -97,9 +98,7 @@ def _write_splits(out: Path, splits: dict[str, Any]) -> None:
     from latentcot.data import records
 
     files = {name: out / f"{name}.json" for name in splits}
-    for file in files.values():
-        if file.exists():
-            raise UserError(f"{file}: exists: give --out a new folder, or remove the file")
+    refuse_existing(*files.values())
     for name, file in files.items():
         records.write(file, splits[name])
         print(f"{file}: {len(splits[name]):,} questions, sha256 {records.digest(splits[name])}")
@@ -118,8 +117,7 @@ def convert_data(sources: list[str], out: Path, columns: Columns = AS_NAMED, fil
 
     if out.suffix not in (".json", ".jsonl"):
         raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
-    if out.exists():
-        raise UserError(f"{out}: exists: give --out a new name, or remove the file")
+    refuse_existing(out)
     examples = _filtered(sources, columns, filter)
     records.write(out, examples)
     print(f"{out}: {len(examples):,} records, sha256 {records.digest(examples)}")

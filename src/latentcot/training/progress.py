@@ -25,15 +25,17 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             progress.TimeRemainingColumn(),
         )
         self.loss, self.accuracy = "", ""
-        self.positions, self.began = 0, 0.0
+        self.began = 0.0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock, and the bar in a terminal."""
         self.began = time.perf_counter()
         self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, note="")
         if state.is_world_process_zero and self.bar.console.is_terminal:
             self.bar.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar to the update that has ended."""
         stage = self.dataset.plan[self.dataset.stage]
         self.bar.update(
             self.task,
@@ -46,6 +48,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
+        """Take up the newest loss and accuracy; outside a terminal, print a line for a validation."""
         if "loss" in logs:
             self.loss = f"  loss {logs['loss']:.3f}"
         if "eval_accuracy" in logs:
@@ -58,6 +61,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
                 )
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Let the terminal go."""
         self.bar.stop()
 
     def _speed(self) -> str:

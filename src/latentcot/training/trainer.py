@@ -168,6 +168,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Move to the epoch's stage, and reset the optimizer where the stage changes."""
         epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
         self.dataset.move(epoch, self._stage_at(epoch, state))
         # A run that resumes inside the epoch has reset the optimizer already.
@@ -176,24 +177,28 @@ class Clock(TrainerCallback):  # type: ignore[misc]
             kwargs["optimizer"].state.clear()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a checkpoint inside the epoch where it is due."""
         # At the end of an epoch the checkpoint waits for the validation, or resuming from it would skip that.
         inside = state.global_step % self._updates_per_epoch(args, state) != 0
         if self.config.save_steps and inside and state.global_step % self.config.save_steps == 0:
             control.should_save = True
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Ask for a log line and a checkpoint, and for a validation where it is due."""
         epoch = self.dataset.epoch
         stage_ends = epoch + 1 == args.num_train_epochs or self._stage_at(epoch + 1, state) != self.dataset.stage
         control.should_log = control.should_save = True
         control.should_evaluate = stage_ends or (epoch + 1) % self.config.eval_every == 0
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stop the training once the last stage is learned."""
         at = self.dataset.curriculum.advance_at
         last = self.dataset.stage == len(self.dataset.plan) - 1
         if last and at is not None and self._accuracies(state)[self.dataset.epoch] >= at:
             control.should_training_stop = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Write the log anew, whole."""
         if state.is_world_process_zero:
             write_lines(self.run / "log.jsonl", state.log_history)
 

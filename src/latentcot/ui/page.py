@@ -57,6 +57,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
         race, tree = gr.HTML(elem_id="race"), gr.HTML(elem_id="tree")
 
         def respond(text: str, number: float | None) -> list[Any]:
+            """What the page shows for a question and a number of thoughts, or why it cannot."""
             try:
                 shown = ask(checkpoints, questions.understood(text), whole(number, most))
             except UserError as error:
@@ -69,6 +70,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
             ]
 
         def draw(text: str, number: float | None) -> list[Any]:
+            """A random question in the box, and what the page shows for it."""
             try:
                 text = questions.draw(checkpoints.values(), rng).question
             except UserError as error:
