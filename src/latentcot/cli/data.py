@@ -173,8 +173,8 @@ def check_data(
 
     report = check(sources, columns)
     print(render(report))
-    if recipe or tokenizer:
-        _print_forecast(sources, columns, recipe, tokenizer)
+    if report.examples and (recipe or tokenizer):
+        _print_forecast(report.examples, recipe, tokenizer)
     if report.faults:
         faults = len(report.faults)
         raise UserError(
@@ -182,17 +182,15 @@ def check_data(
         )
 
 
-def _print_forecast(sources: list[str], columns: Columns, recipe: str | None, tokenizer: str | None) -> None:
-    from latentcot.data import records
+def _print_forecast(examples: list[Example], recipe: str | None, tokenizer: str | None) -> None:
     from latentcot.training.forecast import forecast, render
 
     config = load_config(recipe) if recipe else RunConfig()
     if tokenizer:
         scratch = replace(config.model.scratch, tokenizer=tokenizer)
         config = replace(config, model=replace(config.model, base=None, scratch=scratch))
-    examples = records.scan(sources, columns).examples
-    if examples:
-        print(f"{config.method.name} on all records\n{render(forecast(config, examples))}")
+    print(f"{config.method.name} of {recipe or 'the default curriculum'} on all records")
+    print(render(forecast(config, examples)))
 
 
 SOURCES = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from latentcot.core import Example
 from latentcot.data import prontoqa, prosqa
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.records import Scan, digest, question_key, scan
@@ -62,6 +63,8 @@ class CheckReport:
 
     files: list[FileCheck]
     overlaps: list[Overlap]
+    examples: list[Example]
+    """The sound ones of all files."""
 
     @property
     def faults(self) -> list[str]:
@@ -79,7 +82,8 @@ def check(paths: Sequence[Source], columns: Columns = AS_NAMED) -> CheckReport:
         if shared:
             where = (places[first][shared[0]][0], places[second][shared[0]][0])
             overlaps.append(Overlap(first, second, len(shared), where))
-    return CheckReport([_file_check(path, scans[path], places[path]) for path in scans], overlaps)
+    examples = [example for found in scans.values() for example in found.examples]
+    return CheckReport([_file_check(path, scans[path], places[path]) for path in scans], overlaps, examples)
 
 
 def render(report: CheckReport, limit: int = 20) -> str:
