@@ -87,10 +87,14 @@ class TrainConfig:
     """Examples in one update, over all devices."""
     micro_batch: int | None = None
     """Examples that one device takes at once (the rest is accumulated); the whole share if left out."""
+    group_by_length: bool = True
+    """Form batches of examples of like length, which pads little; off, every batch is drawn from all examples."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Of the learning rate, after the warm-up."""
     warmup_steps: int = 0
     """Updates over which the learning rate rises from 0."""
+    stage_warmup_steps: int = 0
+    """Updates after every stage change over which the learning rate rises again."""
     clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -112,6 +116,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"train.{name} is {value}: give 1 or more")
+        for name in ("warmup_steps", "stage_warmup_steps"):
+            if getattr(self, name) < 0:
+                raise UserError(f"train.{name} is {getattr(self, name)}: give 0 or more")
         if self.lr <= 0:
             raise UserError(f"train.lr is {self.lr}: give a positive number")
         if self.micro_batch and self.batch_size % self.micro_batch:

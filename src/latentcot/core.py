@@ -59,7 +59,8 @@ class Stage:
 
     `steps_removed` steps and then `tokens_removed` tokens are taken from the front of the chain, and `thoughts`
     thoughts take their place. With `thoughts_per_step` set, an example gets at most that many thoughts for each
-    step that it has; with None every example gets the same number.
+    step that it has; with None every example gets the same number. With `smoothing` set, o tokens more are removed
+    with probability proportional to exp(-smoothing * o) (removal smoothing: Deng et al. 2024, section 3).
     """
 
     epochs: int
@@ -67,6 +68,7 @@ class Stage:
     tokens_removed: int = 0
     thoughts: int = 0
     thoughts_per_step: int | None = None
+    smoothing: float | None = None
 
 
 class Slot(StrEnum):

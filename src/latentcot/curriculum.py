@@ -26,6 +26,12 @@ class Curriculum:
     """Epochs in each later stage."""
     epochs: int = 50
     """Epochs in all: what the stages leave over is spent in the last one."""
+    one_at_a_time: bool = False
+    """Add the thoughts of a stage one at a time, each for an equal share of the stage's epochs, instead of all at once
+    (against the loss spike at a stage change: section 4 of the paper, on c = 3)."""
+    removal_smoothing: float | None = None
+    """Remove o tokens more than the stage's steps, o drawn for every example with probability proportional to
+    exp(-removal_smoothing * o), so that text goes less abruptly (iCoT's removal smoothing); left out: none more."""
     number: Literal["constant", "per_example"] = "constant"
     """constant: a stage's number of thoughts for every example; per_example: at most c for each step it has."""
     mix: float = 0.0
@@ -47,16 +53,30 @@ class Curriculum:
                 raise UserError(f"curriculum.{name} is {getattr(self, name)}: give a number between 0 and 1")
         if self.epochs < 1:
             raise UserError(f"curriculum.epochs is {self.epochs}: give 1 or more")
+        if self.removal_smoothing is not None and self.removal_smoothing <= 0:
+            raise UserError(f"curriculum.removal_smoothing is {self.removal_smoothing}: give a positive number")
+        if self.one_at_a_time and self.epochs_per_stage < self.thoughts_per_step:
+            raise UserError(
+                f"curriculum.epochs_per_stage is {self.epochs_per_stage}, too few to add {self.thoughts_per_step} "
+                "thoughts one at a time: raise it to that, or leave curriculum.one_at_a_time out"
+            )
 
     def plan(self) -> list[Stage]:
         """Every stage of the published curriculum in order, each with its own epochs; see `fill`."""
-        per_step = self.thoughts_per_step if self.number == "per_example" else None
-        plan = [Stage(self.epochs_first)]
+        plan = [self._stage(self.epochs_first, 0, 0)]
+        parts = max(self.thoughts_per_step, 1) if self.one_at_a_time else 1
+        share, left = divmod(self.epochs_per_stage, parts)
         for k in range(1, self.stages + 1):
-            plan.append(Stage(self.epochs_per_stage, k, 0, k * self.thoughts_per_step, per_step))
+            thoughts = k * self.thoughts_per_step
+            plan += [self._stage(share, k, thoughts - missing) for missing in range(parts - 1, 0, -1)]
+            plan.append(self._stage(share + left, k, thoughts))
         if self.drop_rest:
-            plan.append(Stage(self.epochs_per_stage, EVERY_STEP, 0, plan[-1].thoughts, per_step))
+            plan.append(self._stage(self.epochs_per_stage, EVERY_STEP, plan[-1].thoughts))
         return plan
+
+    def _stage(self, epochs: int, steps_removed: int, thoughts: int) -> Stage:
+        per_step = self.thoughts_per_step if self.number == "per_example" else None
+        return Stage(epochs, steps_removed, 0, thoughts, per_step, self.removal_smoothing)
 
 
 def fill(plan: Sequence[Stage], curriculum: Curriculum) -> list[Stage]:

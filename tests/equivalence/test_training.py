@@ -96,7 +96,7 @@ def test_an_interruption_changes_nothing(
     update: int, save_steps: int | None, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bit for bit, dropout, mixing, reshuffling and optimizer resets included. There are 4 updates an epoch."""
-    settings = config(data, save_steps=save_steps)
+    settings = config(data, save_steps=save_steps, stage_warmup_steps=3)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(settings, whole)
     step = trainer_module.ThoughtTrainer.training_step
@@ -133,6 +133,23 @@ def test_the_optimizer_is_reset_at_stage_changes_only(
     settings = replace(config(data), curriculum=replace(CURRICULUM, reset_optimizer=reset))
     train(settings, tmp_path / "run")
     assert [at for at, entries in seen if entries == 0 and at > 0] == expected
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_the_learning_rate_rises_again_after_a_stage_change(
+    warmup: int, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    step = trainer_module.ThoughtTrainer.training_step
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        seen.append(self.optimizer.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer_module.ThoughtTrainer, "training_step", watched)
+    train(config(data, lr=0.03, stage_warmup_steps=warmup), tmp_path / "run")
+    risen = [0.01, 0.02, 0.03, 0.03] if warmup else [0.03] * 4
+    assert seen == pytest.approx([0.03] * 4 + risen + risen)
 
 
 def test_the_best_checkpoint_is_of_the_last_stage(

@@ -85,8 +85,8 @@ def test_icot_removes_tokens_from_the_front() -> None:
 
 def test_removal_smoothing_is_geometric() -> None:
     """P(offset = o) is proportional to exp(-lambda * o)."""
-    method, rng, draws = ICoT(smoothing=1.0), random.Random(0), 20_000
-    lengths = Counter(len(method.target(SAMPLE, Stage(1), rng)) for _ in range(draws))
+    (stage, *_), rng, draws = ICoT(smoothing=1.0).plan(CURRICULUM, 6), random.Random(0), 20_000
+    lengths = Counter(len(ICoT().target(SAMPLE, stage, rng)) for _ in range(draws))
     whole = len(ALL_STEPS) + len(ANSWER)
     for offset, share in [(0, 0.6321), (1, 0.2325), (2, 0.0855)]:
         assert lengths[whole - offset] / draws == pytest.approx(share, abs=0.015)

@@ -1,5 +1,6 @@
 """Prepared samples are the tokenizer's, whether fresh or from the cache."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentcot.core import Example, UserError
+from latentcot.core import EVERY_STEP, Example, Stage, UserError
+from latentcot.methods import CoT
 from latentcot.tokens import encode_examples
 from latentcot.training import samples
 from latentcot.training.samples import prepare
@@ -34,6 +36,10 @@ def test_prepared_samples_are_those_of_the_tokenizer(examples: list[Example]) ->
         len(sample.question) + sum(map(len, sample.steps)) + len(sample.answer) for sample in expected
     ]
     assert found.chains().tolist() == [sum(map(len, sample.steps)) for sample in expected]
+    assert found.questions().tolist() == [len(sample.question) for sample in expected]
+    for stage in (Stage(1), Stage(1, 2), Stage(1, 0, 3), Stage(1, EVERY_STEP)):
+        targets = [CoT().target(sample, stage, random.Random(0)) for sample in expected]
+        assert found.targets(stage).tolist() == [len(target) for target in targets]
 
 
 EIGHT = [Example(f"w{n} w{n + 1}", ("w1 w2",) * (n % 3), f"w{n}") for n in range(8)]

@@ -7,6 +7,7 @@ of yours, in a module of yours, works by its dotted name (`--method my_module.My
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from abc import ABC, abstractmethod
@@ -37,7 +38,7 @@ class Method(ABC):
     def target(self, sample: Sample, stage: Stage, rng: random.Random) -> Ids:
         """The tokens to learn: the steps that the stage leaves, then the answer."""
         steps = [token for step in sample.steps[stage.steps_removed :] for token in step]
-        return (*steps[stage.tokens_removed :], *sample.answer)
+        return (*steps[stage.tokens_removed + _offset(stage.smoothing, rng) :], *sample.answer)
 
     def layout(self, sample: Sample, stage: Stage, markers: Markers, rng: random.Random) -> Layout:
         """Lay a sample out for training at a stage. `rng` is the sample's own, the same in every run of a seed."""
@@ -45,6 +46,11 @@ class Method(ABC):
         if stage.thoughts_per_step is not None:
             thoughts = min(thoughts, stage.thoughts_per_step * len(sample.steps))
         return self.frame(markers).layout(sample.question, thoughts, self.target(sample, stage, rng))
+
+
+def _offset(smoothing: float | None, rng: random.Random) -> int:
+    """A geometric draw: P(o) is proportional to exp(-smoothing * o)."""
+    return int(-math.log(1.0 - rng.random()) / smoothing) if smoothing else 0
 
 
 def only(stage: Stage, curriculum: Curriculum) -> list[Stage]:

@@ -1,10 +1,8 @@
 """iCoT: the chain is removed token by token over training (Deng et al. 2024, arXiv 2405.14838)."""
 
-import math
-import random
 from dataclasses import dataclass
 
-from latentcot.core import EVERY_STEP, Frame, Ids, Sample, Stage, UserError
+from latentcot.core import EVERY_STEP, Frame, Stage, UserError
 from latentcot.curriculum import Curriculum, fill
 from latentcot.methods.base import Method
 from latentcot.tokens import Markers
@@ -33,13 +31,8 @@ class ICoT(Method):
 
     def plan(self, curriculum: Curriculum, longest: int) -> list[Stage]:
         """One epoch of CoT, then one for each `tokens_per_epoch` tokens, then the direct answer to the end."""
-        stages = [Stage(1, tokens_removed=removed) for removed in range(0, longest, self.tokens_per_epoch)]
+        stages = [
+            Stage(1, tokens_removed=removed, smoothing=self.smoothing)
+            for removed in range(0, longest, self.tokens_per_epoch)
+        ]
         return fill([*stages, Stage(1, EVERY_STEP)], curriculum)
-
-    def target(self, sample: Sample, stage: Stage, rng: random.Random) -> Ids:
-        steps = [token for step in sample.steps[stage.steps_removed :] for token in step]
-        return (*steps[stage.tokens_removed + self._offset(rng) :], *sample.answer)
-
-    def _offset(self, rng: random.Random) -> int:
-        """A geometric draw: P(o) is proportional to exp(-smoothing * o)."""
-        return int(-math.log(1.0 - rng.random()) / self.smoothing) if self.smoothing else 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from latentcot.batch import collate
@@ -19,6 +21,28 @@ from latentcot.training.samples import prepare
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class Fed:
+    """What training has fed to the model in this process."""
+
+    positions: int = 0
+    columns: int = 0
+    """The same with padding."""
+    waited: float = 0.0
+    """Seconds that training waited for its batches."""
+
+    def count(self, batch: Mapping[str, Any]) -> None:
+        """Add a collated batch."""
+        thoughts = batch["thoughts"]
+        self.positions += sum(int(batch[name].sum()) for name in ("prompt_mask", "thoughts", "rest_mask"))
+        self.columns += batch["prompt"].numel() + len(thoughts) * int(thoughts.max()) + batch["rest"].numel()
+
+    @property
+    def padding(self) -> float:
+        """Share of the columns that were padding."""
+        return 1 - self.positions / self.columns if self.columns else 0.0
 
 
 class TrainingSet(Dataset[Layout]):
@@ -42,8 +66,7 @@ class TrainingSet(Dataset[Layout]):
         self.samples = prepare(examples, tokenizer)
         self.plan = method.plan(curriculum, int(self.samples.chains().max()))
         self.epoch, self.stage = 0, stage_at(self.plan, 0)
-        self.positions_seen = 0
-        """Positions that training has fed to the model in this process."""
+        self.fed = Fed()
 
     def move(self, epoch: int, stage: int) -> None:
         """Move to an epoch and the stage that it belongs to."""
@@ -68,6 +91,10 @@ class TrainingSet(Dataset[Layout]):
             self.method.layout(sample, stage, self.markers, rng)
             for sample, stage, rng in zip(samples, stages, randoms, strict=True)
         ]
+
+    def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Tokens of every question and of its target at the current stage, where mixing and smoothing are left out."""
+        return self.samples.questions(), self.samples.targets(self.plan[self.stage])
 
     def require_room(self, positions: int | None) -> None:
         """UserError unless every example fits the model's positions at every stage."""

@@ -44,9 +44,7 @@ def forecast(config: RunConfig, examples: Sequence[Example]) -> Forecast:
     """Lay every example out at every stage of `config`; UserError for a tokenizer that is not there or lacks a word."""
     tokenizer = start_tokenizer(config.model, texts_of(examples))
     samples = prepare(examples, tokenizer)
-    bounds = samples.ends[samples.parts]
-    chains = samples.chains()
-    questions = samples.ends[samples.parts[:-1] + 1] - bounds[:-1]
+    chains, questions = samples.chains(), samples.questions()
     answers = samples.lengths() - questions - chains
     tokens = {"question": _percentiles(questions), "steps": _percentiles(chains), "answer": _percentiles(answers)}
     plan = config.method.plan(config.curriculum, int(chains.max()))

@@ -66,4 +66,4 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def _speed(self) -> str:
         elapsed = time.perf_counter() - self.began
-        return f"  {self.dataset.positions_seen / elapsed:,.0f} tokens/s" if elapsed else ""
+        return f"  {self.dataset.fed.positions / elapsed:,.0f} tokens/s" if elapsed else ""

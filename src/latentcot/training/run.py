@@ -170,6 +170,8 @@ def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer, seconds: 
         "updates": trainer.state.global_step,
         "parameters": trainer.model.num_parameters(),
         "seconds": round(seconds, 1),
+        "padding": round(trainer.dataset.fed.padding, 4),
+        "waiting": round(trainer.dataset.fed.waited / seconds, 4),
         "stages": stages,
         "best": {key.removeprefix("eval_"): value for key, value in (best or {}).items() if key.startswith("eval_")},
     }

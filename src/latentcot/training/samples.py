@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from latentcot.core import Example, Ids, Sample
+from latentcot.core import Example, Ids, Sample, Stage
 from latentcot.tokens import encode_examples
 
 if TYPE_CHECKING:
@@ -62,6 +62,18 @@ class Samples(Sequence[Sample]):
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each whole sample."""
         return np.diff(self.ends[self.parts])
+
+    def questions(self) -> NDArray[np.int64]:
+        """Tokens of the question of each sample."""
+        return self.ends[self.parts[:-1] + 1] - self.ends[self.parts[:-1]]
+
+    def targets(self, stage: Stage) -> NDArray[np.int64]:
+        """Tokens of the steps that a stage leaves of each sample, and of its answer."""
+        answers = self.parts[1:] - 1
+        left = self.ends[answers] - self.ends[np.minimum(self.parts[:-1] + 1 + stage.steps_removed, answers)]
+        answer: NDArray[np.int64] = self.ends[self.parts[1:]] - self.ends[answers]
+        answer += np.maximum(left - stage.tokens_removed, 0)
+        return answer
 
     def chains(self) -> NDArray[np.int64]:
         """Tokens of the steps of each sample."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from latentcot.evaluation.health import check_up, warnings
 from latentcot.files import write_whole
 from latentcot.think import target_loss, think, unwrap
 from latentcot.training.dataset import Collator, TrainingSet
+from latentcot.training.grouping import LengthGrouped
 
 CHECKED = 16
 """Validation questions whose thoughts are measured."""
@@ -70,15 +72,21 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         """Weight decay on every parameter, as published; the stock Trainer leaves out biases and norms."""
         return [name for name, _ in model.named_parameters()]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self.config.group_by_length:
+            return super()._get_train_sampler(train_dataset)
+        return LengthGrouped(self.dataset, self.config.batch_size)
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
         """The micro-batches of one update, and the number of its targets over all processes."""
+        began = time.perf_counter()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.dataset.fed.waited += time.perf_counter() - began
+        for batch in batches:
+            self.dataset.fed.count(batch)
         targets = sum(int((batch["labels"] != NO_LABEL).sum()) for batch in batches)
-        self.dataset.positions_seen += sum(
-            int(batch[name].sum()) for batch in batches for name in ("prompt_mask", "thoughts", "rest_mask")
-        )
         return batches, self.accelerator.gather(torch.tensor([targets], device=device)).sum()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -164,6 +172,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path) -> None:
         self.dataset, self.config, self.run = dataset, config, run
+        self.stage_began: int | None = None
+        """The update that the current stage began with; None in the run's first stage."""
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -171,10 +181,21 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         """Move to the epoch's stage, and reset the optimizer where the stage changes."""
         epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
         self.dataset.move(epoch, self._stage_at(epoch, state))
+        earlier = [past for past in range(epoch) if self._stage_at(past, state) != self.dataset.stage]
+        first = earlier[-1] + 1 if earlier else None
+        self.stage_began = None if first is None else first * self._updates_per_epoch(args, state)
         # A run that resumes inside the epoch has reset the optimizer already.
-        changed = epoch > 0 and within == 0 and self._stage_at(epoch - 1, state) != self.dataset.stage
-        if changed and self.dataset.curriculum.reset_optimizer:
+        if first == epoch and within == 0 and self.dataset.curriculum.reset_optimizer:
             kwargs["optimizer"].state.clear()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Lower the learning rate after a stage change; the schedule sets it anew after every update."""
+        if self.stage_began is not None and self.config.stage_warmup_steps:
+            share = min((state.global_step - self.stage_began + 1) / self.config.stage_warmup_steps, 1.0)
+            for group in kwargs["optimizer"].param_groups:
+                group["lr"] *= share
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint inside the epoch where it is due."""
