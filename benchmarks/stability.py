@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -112,7 +113,7 @@ def measured(run: Path) -> dict[str, Any]:
     result = json.loads((run / "result.json").read_text())
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     losses = [(entry["stage"], entry["loss"], entry.get("grad_norm", 0.0)) for entry in log if "loss" in entry]
-    jumps = [after[1] - before[1] for before, after in zip(losses, losses[1:], strict=False) if after[0] != before[0]]
+    jumps = [after[1] - before[1] for before, after in pairwise(losses) if after[0] != before[0]]
     health = [entry for entry in log if entry.get("stage") == log[-1]["stage"] and "eval_thought_cosine" in entry]
     return {
         "seed": result["seed"],
@@ -130,7 +131,7 @@ def report(folder: Path, settings: str) -> str:
     lines = [
         f"{settings}; {machine()}",
         "",
-        "| option | accuracy, mean | each seed | updates, mean | largest jump of the loss | largest gradient | cosine |",
+        "| option | accuracy, mean | each seed | updates, mean | loss jump | gradient | cosine |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     found = {}
