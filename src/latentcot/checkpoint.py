@@ -236,7 +236,7 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
         "hidden_dropout": scratch.dropout,
     }
     try:
-        known = AutoConfig.for_model(scratch.architecture)
+        known = AutoConfig.for_model(scratch.architecture, **tokens)
     except ValueError as error:
         raise UserError(
             f"model.scratch.architecture {scratch.architecture!r} is not a model type of transformers: "
