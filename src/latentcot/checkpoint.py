@@ -111,7 +111,7 @@ def _read_block(path: Path) -> dict[str, Any]:
 def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
     """The model, its tokenizer and its markers that a run starts from. `texts` feed a word-level tokenizer."""
     tokenizer = start_tokenizer(config, texts)
-    model = _pretrained(config) if config.base else _from_scratch(config.scratch, tokenizer)
+    model = _pretrained(config) if config.base else from_scratch(config.scratch, **_tokens(tokenizer))
     _require_causal(model, config.base or config.scratch.architecture)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -169,11 +169,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _from_scratch(scratch: Scratch, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    special = {
-        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
-    }  # The stock defaults point past a small vocabulary.
-    config = _architecture(scratch, vocab_size=len(tokenizer), **special)
+def _tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    # The stock defaults of special tokens point past a small vocabulary.
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    return {"vocab_size": len(tokenizer), **special}
+
+
+def from_scratch(scratch: Scratch, **tokens: int | None) -> PreTrainedModel:
+    """A model with random weights. `tokens` are configuration fields: vocab_size and the ids of special tokens."""
+    config = _architecture(scratch, **tokens)
     require_thinker(config, scratch.architecture)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if scratch.scale_thoughts:

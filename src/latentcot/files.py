@@ -25,8 +25,8 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
             draft.unlink()
 
 
-def refuse_existing(*paths: Path) -> None:
-    """UserError if one of the paths is there already: nothing is overwritten."""
+def refuse_existing(*paths: Path, flag: str = "--out") -> None:
+    """UserError if one of the paths that `flag` names is there already: nothing is overwritten."""
     for path in paths:
         if path.exists():
-            raise UserError(f"{path}: exists: give --out another place, or remove it")
+            raise UserError(f"{path}: exists: give {flag} another place, or remove it")

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from latentcot.batch import collate
-from latentcot.core import Layout, Prediction, Slot, UserError
+from latentcot.core import Batch, Layout, Prediction, Slot, UserError
 from latentcot.think import roll
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from latentcot.checkpoint import Checkpoint
 
 
@@ -79,6 +81,27 @@ def batches(layouts: Sequence[Layout], batch_size: int) -> Iterator[list[int]]:
         yield order[first : first + batch_size]
 
 
+def write(model: PreTrainedModel, batch: Batch, filler: int, fed: Tensor | None = None, **options: Any) -> Tensor:
+    """Think, then write: ids [B, W] after the rest of each row, greedy unless the options of `generate` say otherwise.
+
+    `filler` is any id of the vocabulary.
+    """
+    if batch.thoughts.any():
+        latent = roll(model, batch, fed)
+        # generate() skips as many ids as the cache holds; those at the thoughts are never read.
+        thoughts = torch.full_like(latent.mask[:, batch.prompt.shape[1] :], filler, dtype=torch.long)
+        ids = torch.cat([batch.prompt, thoughts, batch.rest], dim=1)
+        mask, cache = torch.cat([latent.mask, batch.rest_mask], dim=1), latent.cache
+    else:
+        ids = torch.cat([batch.prompt, batch.rest], dim=1)
+        mask, cache = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1), None
+    options = {"do_sample": False, **options}
+    output: Tensor = model.generate(
+        input_ids=ids, attention_mask=mask.long(), past_key_values=cache, use_cache=True, **options
+    )
+    return output[:, ids.shape[1] :]
+
+
 @torch.inference_mode()
 def _generate(
     checkpoint: Checkpoint, layouts: Sequence[Layout], fed: Tensor | None, sampling: dict[str, Any]
@@ -86,30 +109,16 @@ def _generate(
     """The written tokens of each layout, eos and what follows it cut off."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     batch = collate(layouts, tokenizer.pad_token_id).to(model.device)
-    if batch.thoughts.any():
-        latent = roll(model, batch, fed)
-        # generate() skips as many ids as the cache holds; those at the thoughts are never read.
-        filler = torch.full_like(latent.mask[:, batch.prompt.shape[1] :], tokenizer.pad_token_id, dtype=torch.long)
-        ids = torch.cat([batch.prompt, filler, batch.rest], dim=1)
-        mask, cache = torch.cat([latent.mask, batch.rest_mask], dim=1), latent.cache
-    else:
-        ids = torch.cat([batch.prompt, batch.rest], dim=1)
-        mask, cache = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1), None
     budget = checkpoint.max_new_tokens
     if checkpoint.positions is not None:
-        budget = min(budget, checkpoint.positions - ids.shape[1])
+        budget = min(
+            budget, checkpoint.positions - batch.prompt.shape[1] - int(batch.thoughts.max()) - batch.rest.shape[1]
+        )
     # What follows eos is cut off, so any id may fill it; at the model's own, transformers warns of a missing mask.
     fill = int(tokenizer.pad_token_id == 0)
-    options = {"do_sample": False, "max_new_tokens": budget, "pad_token_id": fill, **sampling}
-    output = model.generate(
-        input_ids=ids,
-        attention_mask=mask.long(),
-        past_key_values=cache,
-        eos_token_id=tokenizer.eos_token_id,
-        use_cache=True,
-        **options,
-    )
-    return [_until(row, tokenizer.eos_token_id) for row in output[:, ids.shape[1] :].tolist()]
+    options = {"max_new_tokens": budget, "pad_token_id": fill, **sampling}
+    written = write(model, batch, tokenizer.pad_token_id, fed, eos_token_id=tokenizer.eos_token_id, **options)
+    return [_until(row, tokenizer.eos_token_id) for row in written.tolist()]
 
 
 def _until(ids: list[int], eos: int) -> list[int]:

@@ -11,14 +11,14 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from latentcot import __version__, methods
-from latentcot.cli import analyze, data, runs, ui
+from latentcot.cli import analyze, bench, data, runs, ui
 from latentcot.cli.runs import run_train
 from latentcot.cli.verbs import Verbs
 from latentcot.config import RunConfig
 from latentcot.core import UserError
 from latentcot.recipe import prepare_parsing, recipe_parser
 
-VERBS: Verbs = {**runs.VERBS, **data.VERBS, **analyze.VERBS, **ui.VERBS}
+VERBS: Verbs = {**runs.VERBS, **data.VERBS, **analyze.VERBS, **ui.VERBS, **bench.VERBS}
 
 GROUPS = {
     (): "Language models that reason in continuous latent space (Coconut, arXiv 2412.06769).",

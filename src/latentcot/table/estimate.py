@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil
 
 import torch
 
+from latentcot.bench.timing import mixed, wait
 from latentcot.checkpoint import Checkpoint
 from latentcot.config import RunConfig
 from latentcot.core import NO_LABEL, Batch, Example
@@ -101,21 +101,20 @@ def _update(checkpoint: Checkpoint, dataset: TrainingSet, config: RunConfig, sta
     size = min(train.micro_batch or train.batch_size, len(dataset))
     dataset.move(0, stage)
     optimizer = torch.optim.AdamW(model.parameters(), lr=train.lr)
-    mixed = torch.autocast(model.device.type, torch.bfloat16) if train.precision == "bf16" else nullcontext()
     took = []
     for number in range(3):
         layouts = dataset.__getitems__([(number * size + index) % len(dataset) for index in range(size)])
         began = time.perf_counter()
         batch = Batch(**collate(layouts)).to(model.device)
-        with mixed:
+        with mixed(model.device, train.precision):
             loss = target_loss(think(model, batch).logits, batch.labels) / (batch.labels != NO_LABEL).sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        _wait(model.device)
+        wait(model.device)
         took.append(time.perf_counter() - began)
     began = time.perf_counter()
     optimizer.step()
     optimizer.zero_grad()
-    _wait(model.device)
+    wait(model.device)
     return sum(took[1:]) / 2 * train.batch_size / size + time.perf_counter() - began
 
 
@@ -130,8 +129,3 @@ def _answer(
     asked.model.eval()
     batch = list(valid[: config.train.eval_batch_size])
     return evaluate(asked, batch, batch_size=config.train.eval_batch_size).seconds / len(batch)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
