@@ -86,7 +86,7 @@ class TrainConfig:
     batch_size: int = 128
     """Examples in one update, over all devices."""
     micro_batch: int | None = None
-    """Examples that one device takes at once (the rest is accumulated); the whole share if left out."""
+    """Examples that one device takes at once, at most (the rest is accumulated); its whole share if left out."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Of the learning rate, after the warm-up."""
     warmup_steps: int = 0
