@@ -25,6 +25,19 @@ def collate(layouts: Sequence[Layout], pad: int) -> Batch:
     return Batch(prompt, prompt_mask, thoughts, rest, rest_mask, labels, thought_token)
 
 
+def with_idle_rows(batch: Batch, thoughts: Sequence[int]) -> Batch:
+    """The batch with one row more for each number in `thoughts`: one prompt token, so many thoughts, no label.
+
+    They change no other row and no loss, only the passes that the batch takes.
+    """
+    size = len(batch.thoughts)
+    grown = batch.take([*range(size), *[0] * len(thoughts)])
+    grown.prompt_mask[size:, :-1] = grown.rest_mask[size:, 1:] = False
+    grown.thoughts[size:] = torch.tensor(thoughts)
+    grown.labels[size:] = NO_LABEL
+    return grown
+
+
 def _cut(layout: Layout) -> tuple[Ids, Ids, Ids]:
     """Prompt, rest and the rest's labels. The last target token is predicted but never fed."""
     prompt, cue = (layout.prompt, layout.cue) if layout.cue else (layout.prompt[:-1], layout.prompt[-1:])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from latentcot.config import ModelConfig, Scratch
@@ -70,11 +70,14 @@ class Checkpoint:
             )
         return layout
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; `load` and every Hugging Face tool read it."""
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write the checkpoint; `load` and every Hugging Face tool read it.
+
+        `weights` are written in place of the model's own, where those are spread over processes.
+        """
         block = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
         setattr(self.model.config, BLOCK, {**block, "frame": asdict(self.frame)})
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -86,7 +86,7 @@ class TrainConfig:
     batch_size: int = 128
     """Examples in one update, over all devices."""
     micro_batch: int | None = None
-    """Examples that one device takes at once (the rest is accumulated); the whole share if left out."""
+    """Examples that one device takes at once, at most (the rest is accumulated); its whole share if left out."""
     group_by_length: bool = True
     """Form batches of examples of like length, which pads little; off, every batch is drawn from all examples."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

@@ -157,9 +157,14 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""
-        return replace(
-            self, **{f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "thought_token"}
-        )
+        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+
+    def take(self, rows: Any) -> Batch:
+        """A copy of the rows with the given indices, in their order."""
+        return replace(self, **{name: tensor[rows] for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thought_token"}
 
 
 @dataclass(frozen=True)

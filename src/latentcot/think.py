@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -102,6 +101,11 @@ def unwrap(model: nn.Module) -> PreTrainedModel:
     return inner
 
 
+def has_window(model: nn.Module) -> bool:
+    """Whether the model has a sliding window, which counts columns and not positions."""
+    return any(DynamicCache(config=unwrap(model).config).is_sliding)
+
+
 def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: Any) -> Any:
     """One pass over the columns of `inputs`; `mask` covers those before them as well.
 
@@ -139,9 +143,9 @@ def _one_pass(model: nn.Module, batch: Batch) -> Trace:
 
 
 def _gaps_are_unsafe(model: nn.Module, batch: Batch) -> bool:
-    """Whether idle columns would change the result: a sliding window counts columns and not positions."""
+    """Whether idle columns would change the result."""
     ragged = bool((batch.thoughts != batch.thoughts[0]).any())
-    return ragged and any(DynamicCache(config=unwrap(model).config).is_sliding)
+    return ragged and has_window(model)
 
 
 def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
@@ -150,8 +154,7 @@ def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
     order, logits, states = [], [], []
     for thoughts in batch.thoughts.unique():  # type: ignore[no-untyped-call]
         rows = (batch.thoughts == thoughts).nonzero()[:, 0]
-        tensors = {f.name: getattr(batch, f.name)[rows] for f in fields(batch) if f.name != "thought_token"}
-        trace = think(model, Batch(**tensors, thought_token=batch.thought_token))
+        trace = think(model, batch.take(rows))
         held = trace.states[:, :1].expand(-1, total - int(thoughts), -1)
         order.append(rows)
         logits.append(trace.logits)

@@ -29,6 +29,7 @@ from latentcot.files import write_whole
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
+from latentcot.training.processes import fsdp_is_wanted, settle_fsdp
 from latentcot.training.progress import Progress
 from latentcot.training.trainer import ThoughtTrainer
 
@@ -46,13 +47,17 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
         return finished
     checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
-    run.mkdir(parents=True, exist_ok=True)
-    write_whole(run / "config.yaml", described.encode())
+    resume = _last_resume_point(run)
+    settle_fsdp(arguments, resume)
+    arguments.distributed_state.wait_for_everyone()  # Until each has looked into the folder.
+    if arguments.process_index == 0:
+        run.mkdir(parents=True, exist_ok=True)
+        write_whole(run / "config.yaml", described.encode())
 
     trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [Progress(dataset)])
     if trainer.accelerator.is_main_process:
         print(describe_data(config, data), flush=True)
-    trainer.train(resume_from_checkpoint=_last_resume_point(run))
+    trainer.train(resume_from_checkpoint=resume and str(resume))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
     result = _result(config, data, trainer, time.perf_counter() - began)
@@ -121,14 +126,13 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # As every launcher sets it.
     if train.batch_size % processes:
         raise UserError(f"train.batch_size {train.batch_size} must be a multiple of the {processes} processes")
-    micro = train.micro_batch or train.batch_size // processes
-    accumulation = max(train.batch_size // (micro * processes), 1)
+    micro = most_at_once(train.batch_size // processes, train.micro_batch)
     return TrainingArguments(
         output_dir=str(run / "resume"),
         seed=config.seed,
         num_train_epochs=config.curriculum.epochs,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=train.batch_size // processes // micro,
         learning_rate=train.lr,
         weight_decay=train.weight_decay,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(train.schedule, train.schedule),
@@ -143,16 +147,23 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        # FSDP2 would otherwise keep whole gradients, in bf16, from one micro-batch to the next.
+        accelerator_config={"gradient_accumulation_kwargs": {"sync_each_batch": fsdp_is_wanted()}},
         # Processes may make different numbers of passes, and a buffer broadcast in each pass would hang.
         ddp_broadcast_buffers=False,
         ddp_find_unused_parameters=False,
     )
 
 
-def _last_resume_point(run: Path) -> str | None:
+def most_at_once(share: int, limit: int | None) -> int:
+    """The largest micro-batch, of at most `limit` rows, that the `share` of a process in an update divides into."""
+    return max(rows for rows in range(1, min(share, limit or share) + 1) if share % rows == 0)
+
+
+def _last_resume_point(run: Path) -> Path | None:
     """The newest complete checkpoint. The Trainer writes trainer_state.json last."""
     folders = [file.parent for file in (run / "resume").glob("checkpoint-*/trainer_state.json")]
-    return str(max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]))) if folders else None
+    return max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]), default=None)
 
 
 def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer, seconds: float) -> dict[str, Any]:

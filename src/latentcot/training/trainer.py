@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from latentcot.files import write_whole
 from latentcot.think import target_loss, think, unwrap
 from latentcot.training.dataset import Collator, TrainingSet
 from latentcot.training.grouping import LengthGrouped
+from latentcot.training.processes import Shards, agree, forget_repeats
 
 CHECKED = 16
 """Validation questions whose thoughts are measured."""
@@ -67,6 +69,9 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         self.loss_is_scaled_for_ga = True
         self.checkpoint, self.dataset, self.valid = checkpoint, dataset, valid
         self.run, self.config = run, config
+        self.shards: Shards | None = None
+        if self.is_fsdp_enabled:
+            self.shards = Shards(checkpoint.model, self.accelerator.state.fsdp_plugin.reshard_after_forward)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """Weight decay on every parameter, as published; the stock Trainer leaves out biases and norms."""
@@ -84,9 +89,15 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         began = time.perf_counter()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.dataset.fed.waited += time.perf_counter() - began
+        if self.accelerator.gradient_state.end_of_dataloader:
+            rank, world = self.accelerator.process_index, self.accelerator.num_processes
+            forget_repeats(batches[-1], len(self.dataset), self.args.per_device_train_batch_size, rank, world)
         for batch in batches:
             self.dataset.fed.count(batch)
         targets = sum(int((batch["labels"] != NO_LABEL).sum()) for batch in batches)
+        if self.shards:
+            most = max(stage.thoughts for stage in self.dataset.plan)
+            batches = agree(batches, self.model, most, self.accelerator)
         return batches, self.accelerator.gather(torch.tensor([targets], device=device)).sum()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -106,7 +117,21 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         trace = think(model, batch)
         # DDP averages the gradients of the processes where we need their sum.
         loss = target_loss(trace.logits, batch.labels) * self.accelerator.num_processes / num_items_in_batch
+        if self.shards:
+            # FSDP2 readies a pass's weights for backward only if the loss hangs on what the pass returns.
+            loss = loss + 0 * trace.states.sum()
         return (loss, trace) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Forward and backward of one micro-batch."""
+        with self.shards.micro_batch(last=self.accelerator.sync_gradients) if self.shards else nullcontext():
+            loss: Tensor = super().training_step(*args, **kwargs)
+        return loss
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Each process writes its own; what marks a checkpoint as complete follows when all have."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Every log line says which stage it belongs to."""
@@ -115,7 +140,10 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
         stage = self.dataset.stage
-        metrics = {**self.validate(), **self.check_up()} if self.valid else {}
+        metrics: dict[str, float] = {}
+        if self.valid:
+            with self.shards.whole() if self.shards else nullcontext():
+                metrics = {**self.validate(), **self.check_up()}
         if metrics and stage == len(self.dataset.plan) - 1:
             best = max((entry["eval_accuracy"] for entry in self.validations(stage)), default=0.0)
             if metrics["eval_accuracy"] >= best:
@@ -154,10 +182,11 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
 
     def keep(self, name: str) -> None:
         """Save the current checkpoint under a name in the run's folder."""
+        weights = self.accelerator.get_state_dict(self.model) if self.shards else None
         if self.accelerator.is_main_process:
             partial, folder = self.run / f"{name}.partial", self.run / name
             shutil.rmtree(partial, ignore_errors=True)
-            self.current().save(partial)
+            self.current().save(partial, weights)
             # Never half a checkpoint: after a crash in between, the run repeats this epoch and keeps it again.
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)

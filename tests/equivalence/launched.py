@@ -1,0 +1,79 @@
+"""What `accelerate launch` runs in the tests: training runs one after another, watched and perhaps interrupted.
+
+    launched.py RUNS
+
+RUNS is a JSON file: [{"words": ["train", ...], "run": FOLDER, "stop_at": UPDATE or null, "reshard": bool}, ...]
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latentcot.cli import main
+from latentcot.core import Example
+from latentcot.evaluation.answers import Evaluation
+from latentcot.training import trainer
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+@contextmanager
+def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
+    """Inside, RUN.answers.RANK gets a line for each validation: what this process asked and what was answered.
+
+    RUN.traffic.RANK gets one for each micro-batch: its most thoughts, and the bytes that FSDP2 gathered and reduced.
+    Training ends with an exception before update `stop_at`.
+    """
+    rank, moved = os.environ.get("RANK", "0"), {"gathered": 0, "reduced": 0}
+    evaluate, step = trainer.evaluate, trainer.ThoughtTrainer.training_step
+    gather, reduce = torch.distributed.all_gather_single, torch.distributed.reduce_scatter_single
+
+    def note(kind: str, entry: Any) -> None:
+        with run.with_name(f"{run.name}.{kind}.{rank}").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def noted(checkpoint: Any, examples: list[Example], **options: Any) -> Evaluation:
+        result = evaluate(checkpoint, examples, **options)
+        note("answers", [(example.question, p.text) for example, p in zip(examples, result.predictions, strict=True)])
+        return result
+
+    def gathering(output: torch.Tensor, *more: Any, **options: Any) -> Any:
+        moved["gathered"] += output.nbytes
+        return gather(output, *more, **options)
+
+    def reducing(output: torch.Tensor, input: torch.Tensor, **options: Any) -> Any:
+        moved["reduced"] += input.nbytes
+        return reduce(output, input, **options)
+
+    def stepped(self: Any, model: Any, inputs: Any, *more: Any) -> torch.Tensor:
+        if self.state.global_step == stop_at:
+            raise Interrupted
+        moved.update(gathered=0, reduced=0)
+        loss = step(self, model, inputs, *more)
+        note("traffic", {"thoughts": int(inputs["thoughts"].max()), **moved})
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "evaluate", noted)
+        patch.setattr(trainer.ThoughtTrainer, "training_step", stepped)
+        patch.setattr(torch.distributed, "all_gather_single", gathering)
+        patch.setattr(torch.distributed, "reduce_scatter_single", reducing)
+        yield
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for each in json.loads(Path(sys.argv[1]).read_text()):
+        os.environ["FSDP_RESHARD_AFTER_FORWARD"] = str(each["reshard"]).lower()
+        with watched(Path(each["run"]), each["stop_at"]):
+            code = main([*each["words"], "--run", each["run"]])
+        assert code == (0 if each["stop_at"] is None else 1)
