@@ -118,7 +118,10 @@ def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, P
     _require_causal(model, config.base or config.scratch.architecture)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    markers = add_markers(tokenizer, model, config.markers_like)
+    # A row without markers has only pushed them away from what it wrote, as any token that is never right.
+    block = getattr(model.config, BLOCK, None)
+    unused = block is not None and block["frame"]["slot"] == Slot.NONE
+    markers = add_markers(tokenizer, model, config.markers_like, anew=unused)
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer, markers

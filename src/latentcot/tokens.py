@@ -32,16 +32,19 @@ class Markers:
     pause: int
 
 
-def add_markers(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, like: str = "<<") -> Markers:
+def add_markers(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, like: str = "<<", anew: bool = False
+) -> Markers:
     """Add the markers to a tokenizer and its model, unless they are there, and return their ids.
 
     New embedding and LM-head rows start as a copy of the row of `like`'s first token, which stabilises training
-    (the paper's section 4.1 starts from a known token). A tokenizer that does not know it falls back on eos.
+    (the paper's section 4.1 starts from a known token). A tokenizer that does not know it falls back on eos. With
+    `anew`, markers that are there start anew as well.
     """
     import torch
 
     known = tokenizer.get_vocab()
-    new = [marker for marker in MARKERS if marker not in known]
+    new = [marker for marker in MARKERS if anew or marker not in known]
     if new:
         source = (tokenizer.encode(like, add_special_tokens=False) or [tokenizer.eos_token_id])[0]
         if source == tokenizer.unk_token_id:

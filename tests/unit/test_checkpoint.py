@@ -1,11 +1,14 @@
 """Models from scratch: thoughts begin as large as token embeddings where that is asked for."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from latentcot.checkpoint import start
+from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Batch, UserError
+from latentcot.methods import Coconut, CoT, Method
 from latentcot.think import roll
 from tests.conftest import ARCHITECTURES
 
@@ -47,3 +50,19 @@ def test_embeddings_are_tied_on_request_in_every_architecture(tie: bool) -> None
         scratch = Scratch(architecture, layers=1, heads=2, width=32, positions=64, tie_embeddings=tie)
         model, _, _ = start(ModelConfig(scratch=scratch), [TEXT])
         assert (model.get_input_embeddings().weight is model.get_output_embeddings().weight) is tie
+
+
+@pytest.mark.parametrize(("method", "anew"), [(CoT(), True), (Coconut(), False)])
+def test_markers_that_a_row_never_used_start_anew(method: Method, anew: bool, tmp_path: Path) -> None:
+    """As where they are added after a CoT run; a row that was trained with them hands them on."""
+    scratch = Scratch(layers=1, heads=2, width=32, positions=64)
+    model, tokenizer, markers = start(ModelConfig(scratch=scratch), [TEXT])
+    ids = [markers.bot, markers.eot, markers.pause]
+    with torch.no_grad():
+        model.get_input_embeddings().weight[ids] = 7.0
+    Checkpoint(model, tokenizer, method.frame(markers), 0, method.name).save(tmp_path)
+    again, tokenizer, found = start(ModelConfig(base=str(tmp_path), markers_like="a"), [])
+    assert found == markers
+    rows = again.get_input_embeddings().weight
+    expected = rows[tokenizer.encode("a")].expand(3, -1) if anew else torch.full((3, 32), 7.0)
+    assert torch.equal(rows[ids], expected)
