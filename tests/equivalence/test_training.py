@@ -90,8 +90,11 @@ def test_an_interruption_changes_nothing(
     train(settings, cut)
     assert_same(whole, cut)
     assert losses(whole) == losses(cut)
-    results = [json.loads((run / "result.json").read_text())["stages"] for run in (whole, cut)]
-    assert results[0] == results[1]
+    results = [json.loads((run / "result.json").read_text()) for run in (whole, cut)]
+    assert results[0]["stages"] == results[1]["stages"]
+    logged = [json.loads(line)["seconds"] for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert logged == sorted(logged)  # The clock goes on where the first piece had come to.
+    assert results[1]["seconds"] == logged[-1]
 
 
 @pytest.mark.parametrize(("reset", "expected"), [(True, [4, 8]), (False, [])])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
 
     UserError, with nothing written, if the configuration or the data is faulty or `run` holds another run.
     """
-    run, began = Path(run), time.perf_counter()
+    run = Path(run)
     data = read_data(config)
     described = yaml.safe_dump({**to_mapping(config), "sha256": data.sha256()}, sort_keys=False)
     finished = _claim(run, described)
@@ -60,7 +59,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     trainer.train(resume_from_checkpoint=resume and str(resume))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
-    result = _result(config, data, trainer, time.perf_counter() - began)
+    result = _result(config, data, trainer)
     if trainer.accelerator.is_main_process:
         write_whole(run / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     trainer.accelerator.wait_for_everyone()
@@ -166,12 +165,13 @@ def _last_resume_point(run: Path) -> Path | None:
     return max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]), default=None)
 
 
-def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer, seconds: float) -> dict[str, Any]:
+def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer) -> dict[str, Any]:
     stages = []
     for number, stage in enumerate(trainer.dataset.plan):
         history = trainer.validations(number)
         if history:
             stages.append({"stage": number, "thoughts": stage.thoughts, "accuracy": history[-1]["eval_accuracy"]})
+    fed, seconds = trainer.dataset.fed, trainer.state.log_history[-1]["seconds"]
     last = trainer.validations(len(trainer.dataset.plan) - 1)
     best = max(last, key=lambda entry: (entry["eval_accuracy"], entry["epoch"]), default=None)
     return {
@@ -180,9 +180,10 @@ def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer, seconds: 
         "data": data.counts(),
         "updates": trainer.state.global_step,
         "parameters": trainer.model.num_parameters(),
-        "seconds": round(seconds, 1),
-        "padding": round(trainer.dataset.fed.padding, 4),
-        "waiting": round(trainer.dataset.fed.waited / seconds, 4),
+        "seconds": seconds,
+        # Of the last piece, where the run came in several.
+        "padding": round(fed.padding, 4),
+        "waiting": round(fed.waited / max(seconds - trainer.clock.spent, 0.1), 4),
         "stages": stages,
         "best": {key.removeprefix("eval_"): value for key, value in (best or {}).items() if key.startswith("eval_")},
     }

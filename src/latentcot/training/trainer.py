@@ -61,14 +61,14 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             train_dataset=dataset,
             data_collator=Collator(checkpoint.tokenizer.pad_token_id),
             processing_class=checkpoint.tokenizer,
-            callbacks=[Clock(dataset, config, run), *callbacks],
+            callbacks=[clock := Clock(dataset, config, run), *callbacks],
         )
         self.remove_callback(PrinterCallback)
         # The loss is divided by the targets of the whole update, so it is scaled for accumulation already.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
         self.checkpoint, self.dataset, self.valid = checkpoint, dataset, valid
-        self.run, self.config = run, config
+        self.run, self.config, self.clock = run, config, clock
         self.shards: Shards | None = None
         if self.is_fsdp_enabled:
             self.shards = Shards(checkpoint.model, self.accelerator.state.fsdp_plugin.reshard_after_forward)
@@ -134,8 +134,8 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Every log line says which stage it belongs to."""
-        super().log({**logs, "stage": self.dataset.stage}, start_time)
+        """Every log line says which stage it belongs to, and how long the run has taken so far."""
+        super().log({**logs, "stage": self.dataset.stage, "seconds": round(self.clock.seconds(), 1)}, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
@@ -203,6 +203,16 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.dataset, self.config, self.run = dataset, config, run
         self.stage_began: int | None = None
         """The update that the current stage began with; None in the run's first stage."""
+        self.spent, self.began = 0.0, 0.0
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Go on counting the seconds where an interrupted run had come to."""
+        self.spent = max((entry["seconds"] for entry in state.log_history), default=0.0)
+        self.began = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds of training, validations included, over all the pieces that the run came in."""
+        return self.spent + time.perf_counter() - self.began
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
