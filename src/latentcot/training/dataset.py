@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+def positions_of(batch: Mapping[str, Any]) -> int:
+    """Positions of a collated batch, without padding."""
+    return sum(int(batch[name].sum()) for name in ("prompt_mask", "thoughts", "rest_mask"))
+
+
 @dataclass
 class Fed:
     """What training has fed to the model in this process."""
@@ -36,7 +41,7 @@ class Fed:
     def count(self, batch: Mapping[str, Any]) -> None:
         """Add a collated batch."""
         thoughts = batch["thoughts"]
-        self.positions += sum(int(batch[name].sum()) for name in ("prompt_mask", "thoughts", "rest_mask"))
+        self.positions += positions_of(batch)
         self.columns += batch["prompt"].numel() + len(thoughts) * int(thoughts.max()) + batch["rest"].numel()
 
     @property

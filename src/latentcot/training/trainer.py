@@ -31,7 +31,7 @@ from latentcot.evaluation.answers import Evaluation, evaluate
 from latentcot.evaluation.health import check_up, warnings
 from latentcot.files import write_whole
 from latentcot.think import target_loss, think, unwrap
-from latentcot.training.dataset import Collator, TrainingSet
+from latentcot.training.dataset import Collator, TrainingSet, positions_of
 from latentcot.training.grouping import LengthGrouped
 from latentcot.training.processes import Shards, agree, forget_repeats
 
@@ -102,8 +102,7 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Six operations for each parameter and position (Kaplan et al. 2020, section 2.1)."""
-        positions = sum(int(inputs[name].sum()) for name in ("prompt_mask", "thoughts", "rest_mask"))
-        return 6 * int(unwrap(self.model).num_parameters()) * positions
+        return 6 * int(unwrap(self.model).num_parameters()) * positions_of(inputs)
 
     def compute_loss(
         self,
@@ -220,8 +219,8 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         """Move to the epoch's stage, and reset the optimizer where the stage changes."""
         epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
         self.dataset.move(epoch, self._stage_at(epoch, state))
-        earlier = [past for past in range(epoch) if self._stage_at(past, state) != self.dataset.stage]
-        first = earlier[-1] + 1 if earlier else None
+        other = (past for past in reversed(range(epoch)) if self._stage_at(past, state) != self.dataset.stage)
+        first = next((past + 1 for past in other), None)
         self.stage_began = None if first is None else first * self._updates_per_epoch(args, state)
         # A run that resumes inside the epoch has reset the optimizer already.
         if first == epoch and within == 0 and self.dataset.curriculum.reset_optimizer:
