@@ -77,3 +77,7 @@ if __name__ == "__main__":
         with watched(Path(each["run"]), each["stop_at"]):
             code = main([*each["words"], "--run", each["run"]])
         assert code == (0 if each["stop_at"] is None else 1)
+    # Left to the interpreter's end, threads of an interrupted run's group may abort the process.
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
