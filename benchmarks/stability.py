@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from latentcot.config import RunConfig
+from latentcot.core import Stage
+from latentcot.curriculum import Curriculum, fill
+from latentcot.methods import Coconut
 from latentcot.provenance import machine
 from latentcot.recipe import load_config
 from latentcot.training import run as training
@@ -43,12 +46,29 @@ def optimizer(**changes: Any) -> Changed:
     return lambda config: replace(config, train=replace(config.train, **changes))
 
 
+@dataclass(frozen=True)
+class OneAtATime(Coconut):
+    """Coconut with the thoughts of a stage added one at a time, each for an equal share of the stage's epochs."""
+
+    def plan(self, curriculum: Curriculum, longest: int) -> list[Stage]:
+        """Every stage in as many parts as a step has thoughts; the last part takes what is left of its epochs."""
+        first, *stages = curriculum.plan()
+        parts = curriculum.thoughts_per_step
+        plan = [first]
+        for stage in stages:
+            share = stage.epochs // parts
+            plan += [
+                replace(stage, epochs=share, thoughts=stage.thoughts - missing) for missing in range(parts - 1, 0, -1)
+            ]
+            plan.append(replace(stage, epochs=stage.epochs - share * (parts - 1)))
+        return fill(plan, curriculum)
+
+
 OPTIONS: dict[str, Changed] = {
     "base": lambda config: config,
     "clip 1": optimizer(clip=1.0),
-    "one at a time": curriculum(one_at_a_time=True),
+    "one at a time": lambda config: replace(config, method=OneAtATime()),
     "removal smoothing 1": curriculum(removal_smoothing=1.0),
-    "stage warm-up 200": optimizer(stage_warmup_steps=200),
     "optimizer reset": curriculum(reset_optimizer=True),
     "normalised": lambda config: config,
     "projected": lambda config: config,

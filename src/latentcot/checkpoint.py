@@ -254,6 +254,11 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
         ) from error
     if getattr(known, "activation_function", None) == "gelu_new":
         sizes["activation_function"] = "gelu_pytorch_tanh"  # The same function in one kernel instead of eight.
+    if scratch.rope_theta is not None:
+        if not hasattr(known, "rope_parameters"):
+            theta = f"model.scratch.rope_theta is {scratch.rope_theta}"
+            raise UserError(f"{theta}, and {scratch.architecture} has no rotary positions: leave it out")
+        sizes["rope_parameters"] = {"rope_type": "default", "rope_theta": scratch.rope_theta}
     # Architectures name their sizes differently; each takes those that it has.
     return AutoConfig.for_model(
         scratch.architecture, **{key: value for key, value in sizes.items() if hasattr(known, key)}, **tokens

@@ -33,6 +33,9 @@ class Scratch:
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
+    rope_theta: float | None = None
+    """Base of rotary positions, where the architecture has them; its own if left out. Small models see single places
+    apart sooner with about 100."""
     config: Path | None = None
     """A config.json to build from instead of the fields above (its vocabulary size is replaced)."""
     tokenizer: str = "words"
@@ -42,6 +45,8 @@ class Scratch:
         for name in ("layers", "heads", "width", "positions"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.scratch.{name} is {getattr(self, name)}: give 1 or more")
+        if self.rope_theta is not None and self.rope_theta <= 1:
+            raise UserError(f"model.scratch.rope_theta is {self.rope_theta}: give more than 1, or leave it out")
         if self.width % self.heads:
             raise UserError(f"model.scratch.width {self.width} must be a multiple of model.scratch.heads {self.heads}")
 
@@ -83,6 +88,11 @@ class TrainConfig:
 
     lr: float = 1e-4
     weight_decay: float = 0.01
+    decay: Literal["all", "matrices"] = "all"
+    """What weight decay pulls at: every parameter, as published, or weight matrices alone (no embedding, bias or norm).
+    From scratch, strong decay of matrices brings small models to look things up sooner; of embeddings, later."""
+    beta2: float = 0.999
+    """AdamW's second beta: how slowly its measure of each gradient's size forgets."""
     batch_size: int = 128
     """Examples in one update, over all devices."""
     micro_batch: int | None = None
@@ -93,8 +103,6 @@ class TrainConfig:
     """Of the learning rate, after the warm-up."""
     warmup_steps: int = 0
     """Updates over which the learning rate rises from 0."""
-    stage_warmup_steps: int = 0
-    """Updates after every stage change over which the learning rate rises again."""
     clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -116,9 +124,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"train.{name} is {value}: give 1 or more")
-        for name in ("warmup_steps", "stage_warmup_steps"):
-            if getattr(self, name) < 0:
-                raise UserError(f"train.{name} is {getattr(self, name)}: give 0 or more")
+        if self.warmup_steps < 0:
+            raise UserError(f"train.warmup_steps is {self.warmup_steps}: give 0 or more")
+        if not 0 <= self.beta2 < 1:
+            raise UserError(f"train.beta2 is {self.beta2}: give 0 or more, and less than 1")
         if self.lr <= 0:
             raise UserError(f"train.lr is {self.lr}: give a positive number")
         if self.micro_batch and self.batch_size % self.micro_batch:
@@ -160,3 +169,16 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix: tree}
     return {k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def first_difference(held: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """Where a saved mapping is another run than `wanted`, in words; None if it is the same run.
+
+    An option that the saved one lacks, because it is older than the option, has its default there.
+    """
+    old, new = {**flat(to_mapping(RunConfig())), **flat(held)}, flat(wanted)
+    for key in sorted(new.keys() | flat(held).keys()):
+        if old.get(key) != new.get(key):
+            whose = "its data's " if key.startswith("sha256") else ""
+            return f"{whose}{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+    return None

@@ -26,9 +26,6 @@ class Curriculum:
     """Epochs in each later stage."""
     epochs: int = 50
     """Epochs in all: what the stages leave over is spent in the last one."""
-    one_at_a_time: bool = False
-    """Add the thoughts of a stage one at a time, each for an equal share of the stage's epochs, instead of all at once
-    (against the loss spike at a stage change: section 4 of the paper, on c = 3)."""
     removal_smoothing: float | None = None
     """Remove o tokens more than the stage's steps, o drawn for every example with probability proportional to
     exp(-removal_smoothing * o), so that text goes less abruptly (iCoT's removal smoothing); left out: none more."""
@@ -55,21 +52,11 @@ class Curriculum:
             raise UserError(f"curriculum.epochs is {self.epochs}: give 1 or more")
         if self.removal_smoothing is not None and self.removal_smoothing <= 0:
             raise UserError(f"curriculum.removal_smoothing is {self.removal_smoothing}: give a positive number")
-        if self.one_at_a_time and self.epochs_per_stage < self.thoughts_per_step:
-            raise UserError(
-                f"curriculum.epochs_per_stage is {self.epochs_per_stage}, too few to add {self.thoughts_per_step} "
-                "thoughts one at a time: raise it to that, or leave curriculum.one_at_a_time out"
-            )
 
     def plan(self) -> list[Stage]:
         """Every stage of the published curriculum in order, each with its own epochs; see `fill`."""
         plan = [self._stage(self.epochs_first, 0, 0)]
-        parts = max(self.thoughts_per_step, 1) if self.one_at_a_time else 1
-        share, left = divmod(self.epochs_per_stage, parts)
-        for k in range(1, self.stages + 1):
-            thoughts = k * self.thoughts_per_step
-            plan += [self._stage(share, k, thoughts - missing) for missing in range(parts - 1, 0, -1)]
-            plan.append(self._stage(share + left, k, thoughts))
+        plan += [self._stage(self.epochs_per_stage, k, k * self.thoughts_per_step) for k in range(1, self.stages + 1)]
         if self.drop_rest:
             plan.append(self._stage(self.epochs_per_stage, EVERY_STEP, plan[-1].thoughts))
         return plan

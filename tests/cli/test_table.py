@@ -225,7 +225,7 @@ def test_other_data_and_other_options_are_refused(home: Path, capsys: pytest.Cap
     assert main(["table", "table.yaml", "--run=run", "--only=row=cot,seed=0"]) == 0
     before = {path: path.read_bytes() for path in (home / "run").rglob("*") if path.is_file()}
     change(options={"train": {"lr": 0.5}})
-    assert "run/chains/cot/seed-0: holds another run (train is" in refused(capsys)
+    assert "run/chains/cot/seed-0: holds another run (train.lr is" in refused(capsys)
     change(seeds=[0, 1, 2])  # More of the same is no other table.
     assert main(["table", "table.yaml", "--run=run", "--only=row=cot,seed=0"]) == 0
     after = {path: path.read_bytes() for path in (home / "run").rglob("*") if path.is_file()}

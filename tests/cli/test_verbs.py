@@ -1,6 +1,8 @@
 """Every verb as a user calls it, in one small run that all tests share."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,14 @@ def test_a_row_of_the_users_own(data: Path, tmp_path: Path, monkeypatch: pytest.
     assert result["row"] == "impatient"
     assert [stage["thoughts"] for stage in result["stages"]] == [2]
     assert main(["eval", str(tmp_path / "run"), "--data", str(data / "test.json")]) == 0
+
+
+def test_a_reader_that_has_enough_is_no_fault(tmp_path: Path) -> None:
+    """As of `latentcot ... | head -1`."""
+    command = [sys.executable, "-m", "latentcot", "data", "make", "chains", "--out", str(tmp_path), "--train=5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -1,5 +1,6 @@
 """Models from scratch: thoughts begin as large as token embeddings where that is asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_stock_thoughts_are_far_larger() -> None:
 def test_an_architecture_that_transformers_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="'gpt9' is not a model type"):
         start(ModelConfig(scratch=Scratch("gpt9")), [TEXT])
+
+
+def test_rotary_positions_turn_by_the_base_that_is_asked_for() -> None:
+    scratch = Scratch("llama", layers=1, heads=2, width=32, positions=64, rope_theta=100.0)
+    model, _, _ = start(ModelConfig(scratch=scratch), [TEXT])
+    expected = [100.0 ** -(pair / 8) for pair in range(8)]
+    assert model.model.rotary_emb.inv_freq.tolist() == pytest.approx(expected)
+    with pytest.raises(UserError, match=r"rope_theta is 100.0, and gpt2 has no rotary positions: leave it out"):
+        start(ModelConfig(scratch=replace(scratch, architecture="gpt2")), [TEXT])
 
 
 @pytest.mark.parametrize("tie", [True, False])

@@ -29,24 +29,6 @@ def test_too_few_epochs_are_refused() -> None:
         fill(curriculum.plan(), curriculum)
 
 
-@given(c=st.integers(1, 4), stages=st.integers(1, 4), extra=st.integers(0, 5))
-def test_thoughts_come_one_at_a_time(c: int, stages: int, extra: int) -> None:
-    """The same epochs for the same steps removed, with one thought more in each stage than in the one before."""
-    sizes = {"stages": stages, "thoughts_per_step": c, "epochs_per_stage": c + extra, "removal_smoothing": 2.0}
-    at_once, gradual = Curriculum(**sizes).plan(), Curriculum(**sizes, one_at_a_time=True).plan()  # type: ignore[arg-type]
-    assert [stage.thoughts for stage in gradual] == list(range(stages * c + 1))
-    assert {stage.smoothing for stage in gradual} == {2.0}
-    for whole in at_once:
-        parts = [stage for stage in gradual if stage.steps_removed == whole.steps_removed]
-        assert sum(stage.epochs for stage in parts) == whole.epochs
-        assert parts[-1].thoughts == whole.thoughts
-
-
-def test_one_at_a_time_needs_an_epoch_each() -> None:
-    with pytest.raises(UserError, match="epochs_per_stage is 2, too few to add 3"):
-        Curriculum(thoughts_per_step=3, epochs_per_stage=2, one_at_a_time=True)
-
-
 def test_a_learned_stage_ends_early() -> None:
     assert [stage_at(PLAN, epoch) for epoch in range(7)] == [0, 0, 1, 2, 2, 2, 2]
     learned = {0: 0.95, 1: 0.2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -76,8 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if function is run_train:
             values = {"run": values.pop("run"), "recipe": RunConfig(**values)}
         function(**values)
+        sys.stdout.flush()
     except (UserError, ArgumentError) as error:
         return _fail(2, _one_line(error), debug)
+    except BrokenPipeError:  # As of `| head`: whoever read has enough, so it ends as other tools do, without a word.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return _fail(130, "interrupted; the same command continues a training run", debug)
     except Exception as error:

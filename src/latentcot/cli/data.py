@@ -48,6 +48,34 @@ def make_prosqa(
     _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
 
 
+def make_recital(
+    out: Path,
+    seed: int = 0,
+    train: int = 16000,
+    valid: int = 200,
+    test: int = 200,
+    nodes: int = 6,
+    hops_min: int = 1,
+    hops_max: int = 3,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProsQA facts to say again, disjoint as graphs.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        nodes: Nodes of the ProsQA graph before isolated ones are dropped.
+        hops_min: Fewest hops of the ProsQA question.
+        hops_max: Most hops of the ProsQA question.
+    """
+    from latentcot.data import recital
+
+    sizes = {"train": train, "valid": valid, "test": test}
+    _write_splits(out, recital.make_splits(sizes, seed, nodes=nodes, hops=(hops_min, hops_max)))
+
+
 def make_prontoqa(
     out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
 ) -> None:
@@ -201,6 +229,7 @@ SOURCES = {
 
 VERBS: Verbs = {
     ("data", "make", "prosqa"): (make_prosqa, {}),
+    ("data", "make", "recital"): (make_recital, {}),
     ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
     ("data", "convert"): (convert_data, {"sources": SOURCES}),

@@ -85,6 +85,9 @@ _QUESTION = re.compile(r"((?:(?:Every )?\w+ is a \w+\. )+)Is (\w+) a (\w+) or (\
 LABELS = {(True, False): "own", (False, True): "other", (True, True): "both", (False, False): "neither"}
 """Does a node descend from the asking root, and from the other one?"""
 
+PARENTS = 1.5
+"""Parents that a new node draws on average, as published."""
+
 TRIES = 10_000
 """Graphs grown for one question before the options count as impossible."""
 
@@ -104,7 +107,7 @@ def make_splits(
     *,
     nodes: int = 28,
     hops: tuple[int, int] = (3, 6),
-    parents: float = 1.5,
+    parents: float = PARENTS,
     entities: int = 0,
 ) -> dict[str, list[Example]]:
     """Questions for each split, no graph twice; the defaults give the published statistics.
@@ -113,16 +116,21 @@ def make_splits(
     further nodes without parents, and a question takes `hops` steps (fewest, most). UserError for values without
     sense, or that hardly ever give a graph.
     """
-    low, high = hops
-    if not 1 <= low <= high:
-        raise UserError(f"hops is {low} to {high}: give 1 or more, the smaller number first")
-    if nodes < low + 3:
-        raise UserError(f"nodes is {nodes}: give {low + 3} or more, which a question of {low} hops needs")
+    require_sense(nodes, hops)
     if not 0 < parents < math.inf:
         raise UserError(f"parents is {parents}: give a number above 0")
     if not 0 <= entities <= len(NAMES) - 2:
         raise UserError(f"entities is {entities}: give 0 to {len(NAMES) - 2}, for which the names last")
     return split(sizes, partial(draw, nodes=nodes, hops=hops, parents=parents, entities=entities), seed)
+
+
+def require_sense(nodes: int, hops: tuple[int, int]) -> None:
+    """UserError unless a graph of so many nodes can hold a question of `hops` steps (fewest, most)."""
+    low, high = hops
+    if not 1 <= low <= high:
+        raise UserError(f"hops is {low} to {high}: give 1 or more, the smaller number first")
+    if nodes < low + 3:
+        raise UserError(f"nodes is {nodes}: give {low + 3} or more, which a question of {low} hops needs")
 
 
 def draw(rng: random.Random, nodes: int, hops: tuple[int, int], parents: float, entities: int) -> tuple[str, Example]:

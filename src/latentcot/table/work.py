@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from latentcot import provenance
-from latentcot.config import to_mapping
+from latentcot.config import first_difference, to_mapping
 from latentcot.core import UserError
 from latentcot.files import write_whole
 from latentcot.table.cells import Cell, digest, from_text, hashes
@@ -68,13 +68,9 @@ def require_same(cell: Cell) -> None:
         return
     held = yaml.safe_load(file.read_text(encoding="utf-8"))
     new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
-    for key in new:
-        if held.get(key) != new[key]:
-            what = "its data's sha256 is" if key == "sha256" else f"{key} is"
-            raise UserError(
-                f"{cell.run}: holds another run ({what} {held.get(key)} there and {new[key]} here): "
-                "give --run a new folder, or remove this one"
-            )
+    difference = first_difference(held, new)
+    if difference:
+        raise UserError(f"{cell.run}: holds another run ({difference}): give --run a new folder, or remove this one")
 
 
 def _evaluate(cell: Cell) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import yaml
 from transformers import TrainingArguments, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
-from latentcot.config import RunConfig, flat, to_mapping
+from latentcot.config import RunConfig, first_difference, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
 from latentcot.files import write_whole
@@ -75,13 +75,9 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
     file = run / "config.yaml"
     if not file.is_file():
         raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
-    old, new = flat(yaml.safe_load(file.read_text(encoding="utf-8"))), flat(yaml.safe_load(described))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            raise UserError(
-                f"{run}: holds another run ({key} is {old.get(key)!r} there and {new.get(key)!r} here): "
-                "give --run a new folder, or remove this one"
-            )
+    difference = first_difference(yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(described))
+    if difference:
+        raise UserError(f"{run}: holds another run ({difference}): give --run a new folder, or remove this one")
     done = run / "result.json"
     return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
 
@@ -134,6 +130,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
         gradient_accumulation_steps=train.batch_size // processes // micro,
         learning_rate=train.lr,
         weight_decay=train.weight_decay,
+        adam_beta2=train.beta2,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(train.schedule, train.schedule),
         warmup_steps=train.warmup_steps,
         max_grad_norm=train.clip,

@@ -74,8 +74,16 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             self.shards = Shards(checkpoint.model, self.accelerator.state.fsdp_plugin.reshard_after_forward)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Weight decay on every parameter, as published; the stock Trainer leaves out biases and norms."""
-        return [name for name, _ in model.named_parameters()]
+        """As `train.decay` says. The stock Trainer leaves out biases and norms, and decays embeddings."""
+        if self.config.decay == "all":
+            return [name for name, _ in model.named_parameters()]
+        embeddings = {
+            id(weight)
+            for module in model.modules()
+            if isinstance(module, nn.Embedding)
+            for weight in module.parameters()
+        }
+        return [name for name, weight in model.named_parameters() if weight.ndim > 1 and id(weight) not in embeddings]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.config.group_by_length:
@@ -200,7 +208,6 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path) -> None:
         self.dataset, self.config, self.run = dataset, config, run
-        self.stage_began: int | None = None
         """The update that the current stage began with; None in the run's first stage."""
         self.spent, self.began = 0.0, 0.0
 
@@ -219,21 +226,10 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         """Move to the epoch's stage, and reset the optimizer where the stage changes."""
         epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
         self.dataset.move(epoch, self._stage_at(epoch, state))
-        other = (past for past in reversed(range(epoch)) if self._stage_at(past, state) != self.dataset.stage)
-        first = next((past + 1 for past in other), None)
-        self.stage_began = None if first is None else first * self._updates_per_epoch(args, state)
+        changed = epoch > 0 and self._stage_at(epoch - 1, state) != self.dataset.stage
         # A run that resumes inside the epoch has reset the optimizer already.
-        if first == epoch and within == 0 and self.dataset.curriculum.reset_optimizer:
+        if changed and within == 0 and self.dataset.curriculum.reset_optimizer:
             kwargs["optimizer"].state.clear()
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Lower the learning rate after a stage change; the schedule sets it anew after every update."""
-        if self.stage_began is not None and self.config.stage_warmup_steps:
-            share = min((state.global_step - self.stage_began + 1) / self.config.stage_warmup_steps, 1.0)
-            for group in kwargs["optimizer"].param_groups:
-                group["lr"] *= share
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Ask for a checkpoint inside the epoch where it is due."""
