@@ -255,10 +255,15 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
     if getattr(known, "activation_function", None) == "gelu_new":
         sizes["activation_function"] = "gelu_pytorch_tanh"  # The same function in one kernel instead of eight.
     if scratch.rope_theta is not None:
-        if not hasattr(known, "rope_parameters"):
+        rotary = getattr(known, "rope_parameters", None)
+        if not rotary:
             theta = f"model.scratch.rope_theta is {scratch.rope_theta}"
             raise UserError(f"{theta}, and {scratch.architecture} has no rotary positions: leave it out")
-        sizes["rope_parameters"] = {"rope_type": "default", "rope_theta": scratch.rope_theta}
+        base = {"rope_theta": scratch.rope_theta}
+        # One mapping, or one for each kind of layer; what else is in it (as the rotated share of a head) stays.
+        sizes["rope_parameters"] = (
+            {**rotary, **base} if "rope_theta" in rotary else {kind: {**each, **base} for kind, each in rotary.items()}
+        )
     # Architectures name their sizes differently; each takes those that it has.
     return AutoConfig.for_model(
         scratch.architecture, **{key: value for key, value in sizes.items() if hasattr(known, key)}, **tokens

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
 from latentcot.data.columns import Columns
@@ -171,14 +173,18 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
-def first_difference(held: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """Where a saved mapping is another run than `wanted`, in words; None if it is the same run.
+def require_same_run(run: Path, wanted: dict[str, Any]) -> None:
+    """UserError, with the first difference, if `run`/config.yaml holds another run than the mapping `wanted`.
 
-    An option that the saved one lacks, because it is older than the option, has its default there.
+    An option that the file lacks, because it is older than the option, has its default there: so the default of a new
+    option must do what was done before.
     """
-    old, new = {**flat(to_mapping(RunConfig())), **flat(held)}, flat(wanted)
-    for key in sorted(new.keys() | flat(held).keys()):
+    held = flat(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+    old, new = {**flat(to_mapping(RunConfig())), **held}, flat(wanted)
+    for key in sorted(new.keys() | held.keys()):
         if old.get(key) != new.get(key):
             whose = "its data's " if key.startswith("sha256") else ""
-            return f"{whose}{key} is {old.get(key)!r} there and {new.get(key)!r} here"
-    return None
+            raise UserError(
+                f"{run}: holds another run ({whose}{key} is {old.get(key)!r} there and {new.get(key)!r} here): "
+                "give --run a new folder, or remove this one"
+            )

@@ -50,6 +50,11 @@ def test_rotary_positions_turn_by_the_base_that_is_asked_for() -> None:
     model, _, _ = start(ModelConfig(scratch=scratch), [TEXT])
     expected = [100.0 ** -(pair / 8) for pair in range(8)]
     assert model.model.rotary_emb.inv_freq.tolist() == pytest.approx(expected)
+    partly, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gpt_neox")), [TEXT])
+    assert partly.config.rope_parameters["partial_rotary_factor"] == 0.25
+    assert partly.config.rope_parameters["rope_theta"] == 100.0
+    mixed, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gemma3_text")), [TEXT])
+    assert {each["rope_theta"] for each in mixed.config.rope_parameters.values()} == {100.0}
     with pytest.raises(UserError, match=r"rope_theta is 100.0, and gpt2 has no rotary positions: leave it out"):
         start(ModelConfig(scratch=replace(scratch, architecture="gpt2")), [TEXT])
 

@@ -17,10 +17,8 @@ import signal
 import sys
 from typing import Any
 
-import yaml
-
 from latentcot import provenance
-from latentcot.config import first_difference, to_mapping
+from latentcot.config import require_same_run, to_mapping
 from latentcot.core import UserError
 from latentcot.files import write_whole
 from latentcot.table.cells import Cell, digest, from_text, hashes
@@ -66,11 +64,8 @@ def require_same(cell: Cell) -> None:
     file = cell.run / "config.yaml"
     if not file.is_file() or is_claimed(cell.run):  # Another process may be writing it.
         return
-    held = yaml.safe_load(file.read_text(encoding="utf-8"))
     new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
-    difference = first_difference(held, new)
-    if difference:
-        raise UserError(f"{cell.run}: holds another run ({difference}): give --run a new folder, or remove this one")
+    require_same_run(cell.run, new)
 
 
 def _evaluate(cell: Cell) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import yaml
 from transformers import TrainingArguments, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
-from latentcot.config import RunConfig, first_difference, to_mapping
+from latentcot.config import RunConfig, require_same_run, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
 from latentcot.files import write_whole
@@ -75,9 +75,7 @@ def _claim(run: Path, described: str) -> dict[str, Any] | None:
     file = run / "config.yaml"
     if not file.is_file():
         raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
-    difference = first_difference(yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(described))
-    if difference:
-        raise UserError(f"{run}: holds another run ({difference}): give --run a new folder, or remove this one")
+    require_same_run(run, yaml.safe_load(described))
     done = run / "result.json"
     return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
 
