@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -128,7 +129,8 @@ def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: A
 def _last_state(model: nn.Module, mask: Tensor, cache: DynamicCache, **inputs: Tensor) -> Tensor:
     """The last hidden state (after the final norm) of the last column, [B, 1, H]; no logits are computed."""
     nowhere = torch.empty(0, dtype=torch.long, device=mask.device)
-    output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
+    with _last_feed_forward(model, read=1):
+        output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
     state: Tensor = output.hidden_states[-1][:, -1:]
     return state
 
@@ -137,9 +139,42 @@ def _one_pass(model: nn.Module, batch: Batch) -> Trace:
     """A batch without thoughts: an ordinary forward pass over prompt and rest."""
     ids = torch.cat([batch.prompt, batch.rest], dim=1)
     mask = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1)
-    output = _forward(model, mask, keep=batch.rest.shape[1], input_ids=ids)
     end = batch.prompt.shape[1]
+    with _last_feed_forward(model, read=ids.shape[1] - end + 1):
+        output = _forward(model, mask, keep=batch.rest.shape[1], input_ids=ids)
     return Trace(output.logits, output.hidden_states[-1][:, end - 1 : end])
+
+
+@contextmanager
+def _last_feed_forward(model: nn.Module, read: int) -> Iterator[None]:
+    """Passes whose states are read at the last `read` columns only: elsewhere the last layer's feed-forward part, which
+    treats every column by itself, is left out, and states there mean nothing.
+
+    Of a layer this is two thirds. Models that do not call the part `mlp`, as most do, compute all of it.
+    """
+    network = unwrap(model)
+    parts = [module for name, module in network.named_modules() if name.endswith(".mlp")]
+    if len(parts) != network.config.get_text_config().num_hidden_layers:
+        yield
+        return
+    unread = 0
+
+    def narrow(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        nonlocal unread
+        unread = max(inputs[0].shape[1] - read, 0)
+        return (inputs[0][:, unread:].contiguous(), *inputs[1:])
+
+    def widen(_: nn.Module, __: tuple[Tensor, ...], output: Any) -> Any:
+        if isinstance(output, tuple):  # A mixture of experts says how it was routed as well.
+            return (widen(_, __, output[0]), *output[1:])
+        return functional.pad(output, (0, 0, unread, 0))
+
+    hooks = parts[-1].register_forward_pre_hook(narrow), parts[-1].register_forward_hook(widen)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _gaps_are_unsafe(model: nn.Module, batch: Batch) -> bool:

@@ -136,6 +136,21 @@ def test_no_position_is_computed_twice_and_no_logit_in_vain(layouts: list[Layout
     assert sum(projected) == batch.rest.shape[1]
 
 
+@pytest.mark.parametrize("layouts", [EVEN, RAGGED, PLAIN])
+def test_the_last_feed_forward_part_is_computed_where_it_is_read(layouts: list[Layout]) -> None:
+    model = tiny_model("gpt2")
+    columns: list[list[int]] = [[], []]
+    for seen, layer in zip(columns, model.transformer.h, strict=True):
+        layer.mlp.c_fc.register_forward_hook(lambda _, args, __, seen=seen: seen.append(args[0].shape[1]))
+    batch = collate(layouts, 0)
+    think(model, batch)
+    assert sum(columns[0]) == batch.prompt.shape[1] + int(batch.thoughts.max()) + batch.rest.shape[1]
+    assert sum(columns[1]) == 1 + int(batch.thoughts.max()) + batch.rest.shape[1]
+    # Nothing stays behind: the model itself computes all.
+    model(input_ids=batch.prompt)
+    assert columns[1][-1] == batch.prompt.shape[1]
+
+
 def test_activation_checkpointing_is_refused_in_training() -> None:
     model = tiny_model("gpt2").train()
     model.gradient_checkpointing_enable()
