@@ -116,6 +116,8 @@ def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, P
     tokenizer = start_tokenizer(config, texts)
     model = _pretrained(config) if config.base else from_scratch(config.scratch, **_tokens(tokenizer))
     _require_causal(model, config.base or config.scratch.architecture)
+    if config.thought_size is not None:
+        _resize_thoughts(model, config.thought_size)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     # A row without markers has only pushed them away from what it wrote, as any token that is never right.
@@ -187,23 +189,39 @@ def from_scratch(scratch: Scratch, **tokens: int | None) -> PreTrainedModel:
     require_thinker(config, scratch.architecture)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if scratch.scale_thoughts:
-        _scale_thoughts(model, scratch.architecture)
+        _scale_thoughts(model, 1.0, "model.scratch.scale_thoughts")
     return model
 
 
 @torch.no_grad()
-def _scale_thoughts(model: PreTrainedModel, name: str) -> None:
-    """Scale the final norm so that its output, which is what a thought is, is as large as token embeddings are.
+def _scale_thoughts(model: PreTrainedModel, size: float, option: str) -> float:
+    """Scale the final norm so that its output, which is what a thought is, is `size` times as large as token embeddings
+    are, and return the factor that it took.
 
-    UserError if the model has no such norm.
+    UserError, which names the `option`, if the model has no such norm.
     """
-    norm = final_norm(model)
+    norm, factor = final_norm(model), size / _size_of_thoughts(model)
     if norm is not None:
-        weight, ratio = norm.get_parameter("weight"), _size_of_thoughts(model)
-        # Gemma stores the weight less one.
-        weight.copy_(weight / ratio if weight.any() else torch.full_like(weight, 1 / ratio - 1))
-    if norm is None or not 0.9 < _size_of_thoughts(model) < 1.1:
-        raise UserError(f"model.scratch.scale_thoughts: {name} has no final norm to scale: leave it out")
+        weight, bias = norm.get_parameter("weight"), getattr(norm, "bias", None)
+        kept = weight.clone()
+        weight.zero_()
+        bare = norm(torch.arange(len(weight), dtype=weight.dtype, device=weight.device))
+        # Gemma and others store the weight less one: with a weight of nought they still let something through.
+        less = 0.0 if torch.equal(bare, torch.zeros_like(bare) if bias is None else bias) else 1.0
+        weight.copy_((kept + less) * factor - less)
+        if bias is not None:
+            bias.mul_(factor)
+    if norm is None or not 0.9 < _size_of_thoughts(model) / size < 1.1:
+        raise UserError(f"{option}: {model.config.model_type} has no final norm to scale: leave it out")
+    return factor
+
+
+@torch.no_grad()
+def _resize_thoughts(model: PreTrainedModel, size: float) -> None:
+    """Thoughts `size` times as large as token embeddings, and the same logits; UserError if there is no final norm."""
+    factor, head = _scale_thoughts(model, size, "model.thought_size"), model.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight / factor)  # Another one than the token embeddings' from now on.
+    model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module | None:

@@ -62,8 +62,16 @@ class ModelConfig:
     scratch: Scratch = field(default_factory=Scratch)
     markers_like: str = "<<"
     """The text whose first token the markers' embeddings start as a copy of (pretrained models)."""
+    thought_size: float | None = None
+    """Start with thoughts this many times as large as token embeddings, and with the same logits: the head, untied,
+    takes back what is taken from the final norm. A base that has learnt to write its steps says a token again when it
+    is fed back in full size; with about 0.3 what its layers add shows. Left out: thoughts are as large as they are."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Leave it off unless you have read that code."""
+
+    def __post_init__(self) -> None:
+        if self.thought_size is not None and self.thought_size <= 0:
+            raise UserError(f"model.thought_size is {self.thought_size}: give more than 0, or leave it out")
 
 
 @dataclass(frozen=True)

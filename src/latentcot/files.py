@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 
 from latentcot.core import UserError
@@ -30,3 +31,9 @@ def refuse_existing(*paths: Path, flag: str = "--out") -> None:
     for path in paths:
         if path.exists():
             raise UserError(f"{path}: exists: give {flag} another place, or remove it")
+
+
+def with_package(folder: str) -> Path:
+    """A folder that comes with the package (recipes, checkpoints), in an installation and in a clone."""
+    installed = Path(str(files("latentcot"))) / folder
+    return installed if installed.is_dir() else Path(__file__).parents[2] / folder

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namesp
 
 from latentcot.config import RunConfig
 from latentcot.core import UserError
+from latentcot.files import with_package
 from latentcot.methods import Method
 
 EXTENDS = "extends"
@@ -134,8 +134,7 @@ def find(recipe: str | Path) -> Path:
 
 def shipped(*parts: str) -> Path:
     """The path of a recipe that comes with the package, in an installation and in a clone; without parts, of all."""
-    installed = Path(str(files("latentcot"))) / "recipes"
-    return (installed if installed.is_dir() else Path(__file__).parents[2] / "recipes").joinpath(*parts)
+    return with_package("recipes").joinpath(*parts)
 
 
 class _Recipe(ActionConfigFile):  # type: ignore[misc]

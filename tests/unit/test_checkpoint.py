@@ -8,7 +8,7 @@ import torch
 
 from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import ModelConfig, Scratch
-from latentcot.core import Batch, UserError
+from latentcot.core import Batch, Frame, UserError
 from latentcot.methods import Coconut, CoT, Method
 from latentcot.think import roll
 from tests.conftest import ARCHITECTURES
@@ -38,6 +38,34 @@ def test_scaled_thoughts_are_as_large_as_token_embeddings(architecture: str) -> 
 def test_stock_thoughts_are_far_larger() -> None:
     thought, token = thought_sizes("gpt2", scale_thoughts=False)
     assert thought / token > 10
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_resized_thoughts_leave_the_logits_as_they_were(architecture: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    scratch = Scratch(architecture, layers=2, heads=2, width=32, positions=64, initializer_range=0.2, dropout=0.0)
+    before, tokenizer, _ = start(ModelConfig(scratch=scratch), [TEXT])
+    with torch.no_grad():  # As if it were trained.
+        for parameter in before.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    Checkpoint(before, tokenizer, Frame(), 0, "cot").save(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    after, _, _ = start(ModelConfig(base=str(tmp_path), thought_size=0.25), [])
+    assert after.get_output_embeddings().weight is not after.get_input_embeddings().weight
+    ids = torch.tensor(tokenizer(TEXT)["input_ids"])[:, None]
+    with torch.no_grad():
+        known = before.eval()(input_ids=ids, output_hidden_states=True)
+        found = after.eval()(input_ids=ids, output_hidden_states=True)
+    words = slice(0, len(tokenizer) - 3)  # The markers start anew.
+    torch.testing.assert_close(found.logits[..., words], known.logits[..., words], atol=1e-3, rtol=1e-3)
+    embeddings = after.get_input_embeddings()(ids).detach()
+    ratio = float(found.hidden_states[-1].norm(dim=-1).mean() / embeddings.norm(dim=-1).mean())
+    assert ratio == pytest.approx(0.25, rel=0.15)
+
+
+def test_a_size_of_thoughts_below_nought_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model.thought_size is -1: give more than 0"):
+        ModelConfig(thought_size=-1)
 
 
 def test_an_architecture_that_transformers_lacks_is_refused() -> None:

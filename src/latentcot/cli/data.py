@@ -76,6 +76,34 @@ def make_recital(
     _write_splits(out, recital.make_splits(sizes, seed, nodes=nodes, hops=(hops_min, hops_max)))
 
 
+def make_walks(
+    out: Path,
+    seed: int = 0,
+    train: int = 16000,
+    valid: int = 200,
+    test: int = 200,
+    nodes: int = 12,
+    hops_min: int = 2,
+    hops_max: int = 4,
+) -> None:
+    """Write OUT/train.json, valid.json and test.json of ProsQA questions whose first steps are only named.
+
+    Args:
+        out: Folder to write to; files that are there stay.
+        seed: The same seed gives the same files.
+        train: Number of training questions.
+        valid: Number of validation questions.
+        test: Number of test questions.
+        nodes: Nodes of the ProsQA graph before isolated ones are dropped.
+        hops_min: Fewest hops of the ProsQA question.
+        hops_max: Most hops of the ProsQA question.
+    """
+    from latentcot.data import walks
+
+    sizes = {"train": train, "valid": valid, "test": test}
+    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=(hops_min, hops_max)))
+
+
 def make_prontoqa(
     out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
 ) -> None:
@@ -230,6 +258,7 @@ SOURCES = {
 VERBS: Verbs = {
     ("data", "make", "prosqa"): (make_prosqa, {}),
     ("data", "make", "recital"): (make_recital, {}),
+    ("data", "make", "walks"): (make_walks, {}),
     ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),
     ("data", "convert"): (convert_data, {"sources": SOURCES}),

