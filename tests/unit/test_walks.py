@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from latentcot.core import Example, UserError
-from latentcot.data.walks import make_splits
+from latentcot.data.walks import LINES, make_splits
 
 SPLITS = make_splits({"train": 300, "valid": 50}, seed=3)
 WALKS = [example for examples in SPLITS.values() for example in examples]
@@ -40,6 +40,14 @@ def test_walks_go_to_the_answer_and_elsewhere_whole_and_in_part() -> None:
     ends = [(path(example)[-1][-1], example.answer.rstrip(".").split()[-1]) for example in WALKS]
     right = sum(end == answer for (end, answer), example in zip(ends, WALKS, strict=True) if len(example.steps) > 1)
     assert 0 < right < sum(len(example.steps) > 1 for example in WALKS)
+
+
+def test_walks_of_every_fact_leave_none_out() -> None:
+    for example in make_splits({"train": 100}, seed=3, every_fact=True)["train"]:
+        walked = {pair for line in example.steps for pair in itertools.pairwise(line.split())}
+        assert walked <= facts(example)
+        assert walked == facts(example) or len(example.steps) == LINES
+        assert example.steps[0].split()[0] == example.question.split("Is ")[1].split()[0]
 
 
 def test_impossible_sizes_are_refused_in_one_line() -> None:

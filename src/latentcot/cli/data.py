@@ -85,6 +85,7 @@ def make_walks(
     nodes: int = 12,
     hops_min: int = 2,
     hops_max: int = 4,
+    every_fact: bool = False,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions whose first steps are only named.
 
@@ -97,11 +98,13 @@ def make_walks(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
+        every_fact: Walk every fact of a graph, a line for each walk, and write no step.
     """
     from latentcot.data import walks
 
     sizes = {"train": train, "valid": valid, "test": test}
-    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=(hops_min, hops_max)))
+    hops = hops_min, hops_max
+    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, every_fact=every_fact))
 
 
 def make_prontoqa(

@@ -20,22 +20,33 @@ from latentcot.data.splits import split
 
 ASIDE = 0.5
 """Share of walks that go anywhere, which teach more facts than those that go to the answer."""
+LINES = 12
+"""Most walks that a question gets: the published graphs take about as many, and longer texts take longer."""
 WHOLE = 0.75
 """Share of walks that are named up to their last step, after which no line break is to be expected but at the end."""
 
 
 def make_splits(
-    sizes: Mapping[str, int], seed: int, *, nodes: int = 12, hops: tuple[int, int] = (2, 4)
+    sizes: Mapping[str, int],
+    seed: int,
+    *,
+    nodes: int = 12,
+    hops: tuple[int, int] = (2, 4),
+    every_fact: bool = False,
 ) -> dict[str, list[Example]]:
     """`sizes[name]` questions for each split, no graph twice, of graphs as `prosqa.make_splits` draws them.
 
-    UserError for values without sense, or that hardly ever give a graph.
+    With `every_fact` no step is written: walks start anew, a line each, until every fact has been walked (`LINES` at
+    most), which teaches large graphs with fewer questions. UserError for values without sense, or that hardly ever
+    give a graph.
     """
     prosqa.require_sense(nodes, hops)
 
     def draw(rng: random.Random) -> tuple[str, Example]:
         key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
         graph = graph_of(example)
+        if every_fact:
+            return key, Example(example.question, tuple(_everywhere(graph, rng)), example.answer)
         path = _anywhere(graph, rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
         named = len(path) - 1 if rng.random() < WHOLE else rng.randint(1, len(path) - 1)
         written = [f"Every {here} is a {there}." for here, there in zip(path[named:], path[named + 1 :], strict=False)]
@@ -56,3 +67,20 @@ def _anywhere(graph: Graph, rng: random.Random) -> list[str]:
         node = rng.choice(children)
         names.append(graph.symbols[node])
     return names
+
+
+def _everywhere(graph: Graph, rng: random.Random) -> list[str]:
+    """Walks, the first from the asked entity and each along facts that are left where there are any."""
+    left, node, lines = set(graph.edges), graph.root, list[str]()
+    while left and len(lines) < LINES:
+        if lines:
+            node = rng.choice(sorted({parent for parent, _ in left}))
+        names = [graph.symbols[node]]
+        while children := graph.children[node]:
+            new = [child for child in children if (node, child) in left]
+            child = rng.choice(new or children)
+            left.discard((node, child))
+            names.append(graph.symbols[child])
+            node = child
+        lines.append(" ".join(names))
+    return lines
