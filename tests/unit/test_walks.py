@@ -53,3 +53,5 @@ def test_walks_of_every_fact_leave_none_out() -> None:
 def test_impossible_sizes_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="nodes is 3: give 5 or more"):
         make_splits({"train": 1}, seed=0, nodes=3)
+    with pytest.raises(UserError, match="whole is 2: give a number from 0 to 1"):
+        make_splits({"train": 1}, seed=0, whole=2)

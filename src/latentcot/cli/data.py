@@ -85,6 +85,7 @@ def make_walks(
     nodes: int = 12,
     hops_min: int = 2,
     hops_max: int = 4,
+    whole: float = 0.75,
     every_fact: bool = False,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions whose first steps are only named.
@@ -98,13 +99,15 @@ def make_walks(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
+        whole: Share of walks that are named up to their last step; the others end anywhere and go on in written steps.
         every_fact: Walk every fact of a graph, a line for each walk, and write no step.
     """
     from latentcot.data import walks
 
     sizes = {"train": train, "valid": valid, "test": test}
     hops = hops_min, hops_max
-    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, every_fact=every_fact))
+    made = walks.make_splits(sizes, seed, nodes=nodes, hops=hops, whole=whole, every_fact=every_fact)
+    _write_splits(out, made)
 
 
 def make_prontoqa(

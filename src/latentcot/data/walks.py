@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from latentcot.core import Example
+from latentcot.core import Example, UserError
 from latentcot.data import prosqa
 from latentcot.data.graph import Graph, graph_of
 from latentcot.data.splits import split
@@ -23,7 +23,7 @@ ASIDE = 0.5
 LINES = 12
 """Most walks that a question gets: the published graphs take about as many, and longer texts take longer."""
 WHOLE = 0.75
-"""Share of walks that are named up to their last step, after which no line break is to be expected but at the end."""
+"""Share of walks that are named up to their last step, so that a name is mostly followed by a name."""
 
 
 def make_splits(
@@ -32,15 +32,19 @@ def make_splits(
     *,
     nodes: int = 12,
     hops: tuple[int, int] = (2, 4),
+    whole: float = WHOLE,
     every_fact: bool = False,
 ) -> dict[str, list[Example]]:
     """`sizes[name]` questions for each split, no graph twice, of graphs as `prosqa.make_splits` draws them.
 
+    The share `whole` of the walks is named up to the last step, the others up to any.
     With `every_fact` no step is written: walks start anew, a line each, until every fact has been walked (`LINES` at
     most), which teaches large graphs with fewer questions. UserError for values without sense, or that hardly ever
     give a graph.
     """
     prosqa.require_sense(nodes, hops)
+    if not 0 <= whole <= 1:
+        raise UserError(f"whole is {whole}: give a number from 0 to 1")
 
     def draw(rng: random.Random) -> tuple[str, Example]:
         key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
@@ -48,7 +52,7 @@ def make_splits(
         if every_fact:
             return key, Example(example.question, tuple(_everywhere(graph, rng)), example.answer)
         path = _anywhere(graph, rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
-        named = len(path) - 1 if rng.random() < WHOLE else rng.randint(1, len(path) - 1)
+        named = len(path) - 1 if rng.random() < whole else rng.randint(1, len(path) - 1)
         written = [f"Every {here} is a {there}." for here, there in zip(path[named:], path[named + 1 :], strict=False)]
         return key, Example(example.question, (" ".join(path[:named]), *written), example.answer)
 
