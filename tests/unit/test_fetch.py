@@ -20,12 +20,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from latentcot.checkpoint import start
+from latentcot.checkpoint import load, start
 from latentcot.cli import main
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import UserError
+from latentcot.data import prosqa
+from latentcot.evaluation.rules import same_text
 from latentcot.fetch import convert, llama2c, models, packages
 from latentcot.fetch.packages import Package
+from latentcot.generate import answer
 from tests.conftest import tiny_model
 
 WIDTH, HIDDEN, LAYERS, HEADS, VOCABULARY, POSITIONS = 16, 24, 2, 4, 277, 32
@@ -328,6 +331,26 @@ def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "mine" / "source.json").write_text('{"name": "other"}')
     assert main(["fetch", "tiny", "--out", str(tmp_path / "mine")]) == 2
     assert "holds other" in capsys.readouterr().err
+
+
+def test_a_run_that_comes_with_latentcot_answers_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["fetch", "prosqa-small"]) == 0
+    folder = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert json.loads((folder / "source.json").read_text()) == {
+        "name": "prosqa-small",
+        "with": "latentcot",
+        "licence": "MIT",
+    }
+    examples = prosqa.make_splits({"unseen": 60}, seed=5, nodes=12, hops=(2, 4))["unseen"]
+    predictions = answer(load(folder), [example.question for example in examples])
+    right = sum(
+        same_text(prediction.text, example.answer) for prediction, example in zip(predictions, examples, strict=True)
+    )
+    assert right > 45  # Of 60, where chance is 30; by 500 others it is expected to be 54.
+    assert {prediction.thoughts for prediction in predictions} == {4}
 
 
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:

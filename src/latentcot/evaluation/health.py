@@ -87,7 +87,7 @@ def warnings(measured: Mapping[str, float]) -> list[str]:
     if ratio is not None and not low <= ratio <= high:
         found.append(
             f"thoughts are {ratio:.3g} times as large as token embeddings (sound: {low:g} to {high:g}): "
-            "train with a lower learning rate, or start from scratch with model.scratch.scale_thoughts"
+            "train with a lower learning rate, or start with smaller thoughts (model.thought_size)"
         )
     cosine = measured.get("thought_cosine", 0.0)
     if cosine > ALIKE:
