@@ -102,7 +102,9 @@ def saved_layers(shape: Shape, row: Row, autocast: bool) -> int:
     norms = 2 * ((FP32 + (FP32 if autocast else BF16)) * shape.width + FP32)
     results = (5 if autocast else 2) * BF16 * shape.width
     attention = 2 * BF16 * shape.heads * shape.head_size + FP32 * shape.heads
-    return shape.layers * row.columns * (norms + results + attention + 4 * BF16 * shape.inner)
+    inside = 4 * BF16 * shape.inner
+    # The last layer's MLP is computed at the last column of the prompt alone.
+    return shape.layers * row.columns * (norms + results + attention + inside) - (row.prompt - 1) * inside
 
 
 def saved_cache(shape: Shape, row: Row) -> int:

@@ -201,8 +201,8 @@ def _scale_thoughts(model: PreTrainedModel, size: float, option: str) -> float:
     UserError, which names the `option`, if the model has no such norm.
     """
     norm, factor = final_norm(model), size / _size_of_thoughts(model)
-    if norm is not None:
-        weight, bias = norm.get_parameter("weight"), getattr(norm, "bias", None)
+    weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    if norm is not None and weight is not None:
         kept = weight.clone()
         weight.zero_()
         bare = norm(torch.arange(len(weight), dtype=weight.dtype, device=weight.device))
@@ -211,7 +211,7 @@ def _scale_thoughts(model: PreTrainedModel, size: float, option: str) -> float:
         weight.copy_((kept + less) * factor - less)
         if bias is not None:
             bias.mul_(factor)
-    if norm is None or not 0.9 < _size_of_thoughts(model) / size < 1.1:
+    if weight is None or not 0.9 < _size_of_thoughts(model) / size < 1.1:
         raise UserError(f"{option}: {model.config.model_type} has no final norm to scale: leave it out")
     return factor
 

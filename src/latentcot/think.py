@@ -53,7 +53,8 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
     _refuse_checkpointing(model)
     cache = DynamicCache(config=unwrap(model).config)
     mask, total = batch.prompt_mask, int(batch.thoughts.max())
-    state = _last_state(model, mask, cache, input_ids=batch.prompt)
+    with _last_feed_forward(model, read=1):  # A thought's pass has one column, and that is read.
+        state = _last_state(model, mask, cache, input_ids=batch.prompt)
     states = [state]
     yield Latent(cache, mask, state)
     for column in range(total):
@@ -129,8 +130,7 @@ def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: A
 def _last_state(model: nn.Module, mask: Tensor, cache: DynamicCache, **inputs: Tensor) -> Tensor:
     """The last hidden state (after the final norm) of the last column, [B, 1, H]; no logits are computed."""
     nowhere = torch.empty(0, dtype=torch.long, device=mask.device)
-    with _last_feed_forward(model, read=1):
-        output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
+    output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
     state: Tensor = output.hidden_states[-1][:, -1:]
     return state
 
@@ -150,11 +150,12 @@ def _last_feed_forward(model: nn.Module, read: int) -> Iterator[None]:
     """Passes whose states are read at the last `read` columns only: elsewhere the last layer's feed-forward part, which
     treats every column by itself, is left out, and states there mean nothing.
 
-    Of a layer this is two thirds. Models that do not call the part `mlp`, as most do, compute all of it.
+    Of a layer this is two thirds. Models that do not call the part `mlp`, as most do, compute all of it, and so do
+    those that will compute their activations again, when this is over.
     """
     network = unwrap(model)
     parts = [module for name, module in network.named_modules() if name.endswith(".mlp")]
-    if len(parts) != network.config.get_text_config().num_hidden_layers:
+    if len(parts) != network.config.get_text_config().num_hidden_layers or _checkpoints_activations(network):
         yield
         return
     unread = 0
@@ -198,11 +199,15 @@ def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
     return Trace(torch.cat(logits)[back], torch.cat(states)[back])
 
 
-def _refuse_checkpointing(model: nn.Module) -> None:
-    network = unwrap(model)
+def _checkpoints_activations(network: PreTrainedModel) -> bool:
+    """Whether layers will run a second time, in the backward pass."""
     old = "is_gradient_checkpointing"  # transformers renamed the property within version 5.
     name = "is_activation_checkpointing" if hasattr(network, "is_activation_checkpointing") else old
-    if network.training and getattr(network, name):
+    return network.training and bool(getattr(network, name))
+
+
+def _refuse_checkpointing(model: nn.Module) -> None:
+    if _checkpoints_activations(unwrap(model)):
         raise UserError(
             "activation (gradient) checkpointing drops the KV cache that carries the thoughts' gradient, "
             "so the result would be wrong without a word: turn it off (model.gradient_checkpointing_disable())"

@@ -151,6 +151,17 @@ def test_the_last_feed_forward_part_is_computed_where_it_is_read(layouts: list[L
     assert columns[1][-1] == batch.prompt.shape[1]
 
 
+def test_activation_checkpointing_changes_nothing_without_thoughts() -> None:
+    model, batch = tiny_model("gpt2", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0).train(), collate(PLAIN, 0)
+    weight, gradients = model.transformer.h[-1].mlp.c_fc.weight, []
+    for _ in range(2):
+        model.zero_grad()
+        target_loss(think(model, batch).logits, batch.labels).backward()
+        gradients.append(weight.grad)
+        model.gradient_checkpointing_enable()
+    torch.testing.assert_close(*gradients)
+
+
 def test_activation_checkpointing_is_refused_in_training() -> None:
     model = tiny_model("gpt2").train()
     model.gradient_checkpointing_enable()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from latentcot.core import Example, UserError
 from latentcot.data import prosqa
-from latentcot.data.graph import Graph, graph_of
+from latentcot.data.graph import Edge, Graph, graph_of
 from latentcot.data.splits import split
 
 ASIDE = 0.5
@@ -47,11 +47,12 @@ def make_splits(
         raise UserError(f"whole is {whole}: give a number from 0 to 1")
 
     def draw(rng: random.Random) -> tuple[str, Example]:
+        """One question, with the key of its graph."""
         key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
         graph = graph_of(example)
         if every_fact:
             return key, Example(example.question, tuple(_everywhere(graph, rng)), example.answer)
-        path = _anywhere(graph, rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
+        path = _walk(graph, graph.root, set(), rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
         named = len(path) - 1 if rng.random() < whole else rng.randint(1, len(path) - 1)
         written = [f"Every {here} is a {there}." for here, there in zip(path[named:], path[named + 1 :], strict=False)]
         return key, Example(example.question, (" ".join(path[:named]), *written), example.answer)
@@ -64,27 +65,22 @@ def _to_the_answer(graph: Graph, example: Example) -> list[str]:
     return [graph.symbols[graph.root], *(step.rstrip(".").split()[-1] for step in example.steps)]
 
 
-def _anywhere(graph: Graph, rng: random.Random) -> list[str]:
-    """From the asked entity by any facts until none goes on."""
-    node, names = graph.root, [graph.symbols[graph.root]]
+def _walk(graph: Graph, node: int, left: set[Edge], rng: random.Random) -> list[str]:
+    """Names from a node until no fact goes on, along facts that are `left` where there are any; they are taken out."""
+    names = [graph.symbols[node]]
     while children := graph.children[node]:
-        node = rng.choice(children)
-        names.append(graph.symbols[node])
+        child = rng.choice([child for child in children if (node, child) in left] or children)
+        left.discard((node, child))
+        names.append(graph.symbols[child])
+        node = child
     return names
 
 
 def _everywhere(graph: Graph, rng: random.Random) -> list[str]:
-    """Walks, the first from the asked entity and each along facts that are left where there are any."""
-    left, node, lines = set(graph.edges), graph.root, list[str]()
+    """Lines of walks, the first from the asked entity and the others from where facts are left."""
+    left = set(graph.edges)
+    lines = [" ".join(_walk(graph, graph.root, left, rng))]
     while left and len(lines) < LINES:
-        if lines:
-            node = rng.choice(sorted({parent for parent, _ in left}))
-        names = [graph.symbols[node]]
-        while children := graph.children[node]:
-            new = [child for child in children if (node, child) in left]
-            child = rng.choice(new or children)
-            left.discard((node, child))
-            names.append(graph.symbols[child])
-            node = child
-        lines.append(" ".join(names))
+        start = rng.choice(sorted({parent for parent, _ in left}))
+        lines.append(" ".join(_walk(graph, start, left, rng)))
     return lines
