@@ -29,7 +29,8 @@ FP32 = 4
 
 def gpt2(layers: int, width: int, vocabulary: int) -> Shape:
     """A layer of GPT-2 has products of 3, 1, 4 and 4 times width x width: into attention, out of it, and two more."""
-    return Shape(layers, 12 * layers * width**2, width * vocabulary, width, attention=width, cache=width)
+    feed_forward = 8 * width**2
+    return Shape(layers, 12 * layers * width**2, width * vocabulary, width, width, width, left_out=feed_forward)
 
 
 def floor(

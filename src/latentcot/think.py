@@ -53,7 +53,7 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
     _refuse_checkpointing(model)
     cache = DynamicCache(config=unwrap(model).config)
     mask, total = batch.prompt_mask, int(batch.thoughts.max())
-    with _last_feed_forward(model, read=1):  # A thought's pass has one column, and that is read.
+    with _only_where_read(model, read=1):  # A thought's pass has one column, and that is read.
         state = _last_state(model, mask, cache, input_ids=batch.prompt)
     states = [state]
     yield Latent(cache, mask, state)
@@ -140,22 +140,32 @@ def _one_pass(model: nn.Module, batch: Batch) -> Trace:
     ids = torch.cat([batch.prompt, batch.rest], dim=1)
     mask = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1)
     end = batch.prompt.shape[1]
-    with _last_feed_forward(model, read=ids.shape[1] - end + 1):
+    with _only_where_read(model, read=ids.shape[1] - end + 1):
         output = _forward(model, mask, keep=batch.rest.shape[1], input_ids=ids)
     return Trace(output.logits, output.hidden_states[-1][:, end - 1 : end])
 
 
-@contextmanager
-def _last_feed_forward(model: nn.Module, read: int) -> Iterator[None]:
-    """Passes whose states are read at the last `read` columns only: elsewhere the last layer's feed-forward part, which
-    treats every column by itself, is left out, and states there mean nothing.
+def last_feed_forward(model: nn.Module) -> nn.Module | None:
+    """The part of the last layer that `think` leaves out at columns that nobody reads.
 
-    Of a layer this is two thirds. Models that do not call the part `mlp`, as most do, compute all of it, and so do
-    those that will compute their activations again, when this is over.
+    None for models that do not call it `mlp`, as most do, and for those that will compute their activations again, when
+    it would not be left out: they compute all of it.
     """
     network = unwrap(model)
     parts = [module for name, module in network.named_modules() if name.endswith(".mlp")]
-    if len(parts) != network.config.get_text_config().num_hidden_layers or _checkpoints_activations(network):
+    complete = len(parts) == network.config.get_text_config().num_hidden_layers
+    return parts[-1] if complete and not _checkpoints_activations(network) else None
+
+
+@contextmanager
+def _only_where_read(model: nn.Module, read: int) -> Iterator[None]:
+    """Passes whose states are read at the last `read` columns only: elsewhere the last layer's feed-forward part, which
+    treats every column by itself, is left out, and states there mean nothing.
+
+    Of a layer this is two thirds.
+    """
+    part = last_feed_forward(model)
+    if part is None:
         yield
         return
     unread = 0
@@ -170,7 +180,7 @@ def _last_feed_forward(model: nn.Module, read: int) -> Iterator[None]:
             return (widen(_, __, output[0]), *output[1:])
         return functional.pad(output, (0, 0, unread, 0))
 
-    hooks = parts[-1].register_forward_pre_hook(narrow), parts[-1].register_forward_hook(widen)
+    hooks = part.register_forward_pre_hook(narrow), part.register_forward_hook(widen)
     try:
         yield
     finally:

@@ -37,6 +37,8 @@ class Shape:
     """Heads times head size, of the queries."""
     cache: int
     """Heads times head size, of the keys (and of the values) of one layer."""
+    left_out: int = 0
+    """Weights of the last layer's products that the thought loop leaves out at columns that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,12 @@ def unread(shape: Shape, sizes: Sizes) -> Operations:
     return Operations(
         layers=2 * sizes.batch * per_column * sizes.prompt, attention=4 * sizes.batch * shape.attention * pairs, head=0
     )
+
+
+def made(shape: Shape, sizes: Sizes) -> int:
+    """Operations of `coconut_passes`, forward, as the thought loop makes them: the floor's but those left out."""
+    skipped = 2 * sizes.batch * shape.left_out * (sizes.prompt - 1)
+    return operations(shape, sizes.batch, coconut_passes(sizes)).total - skipped
 
 
 def forward_bytes(shape: Shape, batch: int, passes: Sequence[Pass], size: int) -> Bytes:

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from latentcot.bench.floor import Shape
 from latentcot.checkpoint import from_scratch, start
 from latentcot.config import ModelConfig, Scratch
+from latentcot.think import last_feed_forward
 from latentcot.tokens import MARKERS
 
 VOCABULARY = 50_257 + len(MARKERS)
@@ -38,12 +39,15 @@ def shape_of(model: PreTrainedModel) -> Shape:
     # What a cache holds says more than configurations, which name their sizes differently.
     model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True)
     _, key_heads, _, head_size = cache.layers[0].keys.shape
-    products = (module for module in model.modules() if isinstance(module, nn.Linear | Conv1D) and module is not head)
+    products = [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D) and module is not head]
+    part = last_feed_forward(model)
+    skipped = set(part.modules()) if part else set()
     return Shape(
         layers=len(cache.layers),
-        weights=sum(module.weight.numel() for module in products),
+        weights=sum(product.weight.numel() for product in products),
         head=head.weight.numel(),
         width=config.hidden_size,
         attention=config.num_attention_heads * head_size,
         cache=key_heads * head_size,
+        left_out=sum(product.weight.numel() for product in products if product in skipped),
     )

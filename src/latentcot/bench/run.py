@@ -160,8 +160,11 @@ PASSES = {"coconut": floor.coconut_passes, "ordinary": floor.ordinary_passes}
 
 def share(shape: Shape, sizes: Sizes, name: str, seconds: float, speed: Speed) -> float:
     """Of the measured peak of matrix products, what an update of so many seconds reaches."""
-    forward = floor.operations(shape, sizes.batch, PASSES[name](sizes))
-    return (1 + floor.BACKWARD) * forward.total / seconds / speed.operations
+    if name == "coconut":
+        forward = floor.made(shape, sizes)
+    else:
+        forward = floor.operations(shape, sizes.batch, PASSES[name](sizes)).total
+    return (1 + floor.BACKWARD) * forward / seconds / speed.operations
 
 
 def reckon(shape: Shape, sizes: Sizes, name: str, size: int, speed: Speed) -> dict[str, Any]:
