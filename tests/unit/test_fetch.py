@@ -351,6 +351,9 @@ def test_a_run_that_comes_with_latentcot_answers_questions(
     )
     assert right > 45  # Of 60, where chance is 30; by 500 others it is expected to be 54.
     assert {prediction.thoughts for prediction in predictions} == {4}
+    (folder / "best" / "model.safetensors").write_bytes(b"of an earlier version")
+    assert main(["fetch", "prosqa-small"]) == 2
+    assert "holds prosqa-small of another version of latentcot" in capsys.readouterr().err
 
 
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:

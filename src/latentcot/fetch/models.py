@@ -5,6 +5,7 @@ OUT/source.json says what a folder was made from; the rest of it is an ordinary 
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from typing import Any, Literal
 from latentcot.core import UserError
 from latentcot.fetch.packages import Package, read_members
 from latentcot.files import with_package
+
+_WEIGHTS = "best/model.safetensors"
+"""Of a run that comes with latentcot."""
 
 HUB_SECONDS = 5
 """The hub counts as out of reach if it has not answered by then."""
@@ -130,6 +134,11 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentcot"
 
 
+def _is_ours(weights: Path, name: str) -> bool:
+    """Whether these are the weights that come with this version of latentcot."""
+    return weights.is_file() and filecmp.cmp(weights, with_package("checkpoints") / name / _WEIGHTS, shallow=False)
+
+
 def _complete(out: Path, name: str) -> Path:
     """`out`, if it holds what was asked for; UserError otherwise."""
     try:
@@ -138,6 +147,8 @@ def _complete(out: Path, name: str) -> Path:
         raise UserError(f"{out}: exists and was not fetched by latentcot: give another --out, or remove it") from error
     if held != name:
         raise UserError(f"{out}: holds {held}: give another --out, or remove it")
+    if name in _shipped() and not _is_ours(out / _WEIGHTS, name):
+        raise UserError(f"{out}: holds {name} of another version of latentcot: give another --out, or remove it")
     return out
 
 
