@@ -215,9 +215,10 @@ def test_only_some_cells(home: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_dry_run_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(home.rglob("*"))
     assert main(["table", "table.yaml", "--run=run", "--dry-run"]) == 0
-    printed = capsys.readouterr().out
-    assert "left: 4 runs" in printed
-    assert "GB to keep" in printed
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == ["measuring chains/coconut", "measuring chains/cot"]
+    assert "left: 4 runs" in printed.out
+    assert "GB to keep" in printed.out
     assert sorted(home.rglob("*")) == before
 
 

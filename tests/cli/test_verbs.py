@@ -88,6 +88,17 @@ def test_another_run_is_refused_and_nothing_changes(data: Path, run: Path, capsy
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
+def test_validation_on_what_is_trained_on_is_refused_or_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = f"--data.valid={data / 'train.json'}"
+    assert train(data, tmp_path / "run", again) == 2
+    assert "data.valid: all 32 questions of" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert train(data, tmp_path / "run", again, "--data.train_limit=16", "--curriculum.epochs=3") == 0
+    assert "16 training records; 16 of 32 validation questions are among them" in capsys.readouterr().out
+
+
 def test_eval_writes_the_promised_fields(data: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     command = ["eval", str(run), "--data", str(data / "test.json"), "--json", str(out)]

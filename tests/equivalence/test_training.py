@@ -1,6 +1,7 @@
 """A run does not depend on how it was cut, into micro-batches or into pieces by an interruption."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,12 @@ class Interrupted(Exception):
     ids=["inside-an-epoch", "before-a-validation", "new-stage", "in-stage-1", "second-boundary", "in-stage-2"],
 )
 def test_an_interruption_changes_nothing(
-    update: int, save_steps: int | None, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    update: int,
+    save_steps: int | None,
+    data: DataConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Bit for bit, dropout, mixing, reshuffling and optimizer resets included. There are 4 updates an epoch."""
     settings = config(data, save_steps=save_steps)
@@ -87,9 +93,11 @@ def test_an_interruption_changes_nothing(
         with pytest.raises(Interrupted):
             train(settings, cut)
     torch.manual_seed(99)  # Nothing may hang on what the process did before.
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     train(settings, cut)
     assert_same(whole, cut)
     assert losses(whole) == losses(cut)
+    assert not caplog.messages
     results = [json.loads((run / "result.json").read_text()) for run in (whole, cut)]
     assert results[0]["stages"] == results[1]["stages"]
     logged = [json.loads(line)["seconds"] for line in (cut / "log.jsonl").read_text().splitlines()]

@@ -7,8 +7,10 @@ DIR/table.md, .csv, .json, .tex, .png, .svg
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -78,11 +80,11 @@ def show_estimate(cells: Sequence[Cell], jobs: int, console: Console) -> None:
     from latentcot.table.estimate import estimate
 
     screen = Screen(Column("run", overflow="fold"), "left", "parameters", "updates", "s/update", "hours")
-    found = estimate(cells)
+    found = estimate(cells, partial(print, file=sys.stderr, flush=True))
     for each in found:
         screen.add_row(
             f"{each.dataset}/{each.row}", str(each.runs), f"{each.parameters:,}", f"{each.updates:,}",
-            "{:.2g}-{:.2g}".format(*each.update_seconds), f"{each.seconds / 3600:.2g}",
+            "-".join(dict.fromkeys(f"{end:.2g}" for end in each.update_seconds)), f"{each.seconds / 3600:.2g}",
         )  # fmt: skip
     console.print(screen)
     hours = sum(each.runs * each.seconds for each in found) / 3600

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil
@@ -46,13 +46,15 @@ class Estimate:
     """Bytes more that a run needs until it ends."""
 
 
-def estimate(cells: Sequence[Cell]) -> list[Estimate]:
-    """An estimate for each row and data set of which runs are left, measured on this machine."""
+def estimate(cells: Sequence[Cell], say: Callable[[str], None] = lambda _: None) -> list[Estimate]:
+    """An estimate for each row and data set of which runs are left, measured on this machine; says what is next."""
     order = sorted((cell for cell in cells if not is_done(cell)), key=lambda cell: (cell.dataset, cell.row))
-    return [
-        _measure(left[0], _config(left[0], cells), len(left))
-        for left in (list(group) for _, group in groupby(order, key=lambda cell: (cell.dataset, cell.row)))
-    ]
+    found = []
+    for (dataset, row), group in groupby(order, key=lambda cell: (cell.dataset, cell.row)):
+        left = list(group)
+        say(f"measuring {dataset}/{row}")
+        found.append(_measure(left[0], _config(left[0], cells), len(left)))
+    return found
 
 
 def _config(cell: Cell, cells: Sequence[Cell]) -> RunConfig:

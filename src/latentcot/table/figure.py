@@ -27,7 +27,7 @@ def draw(entries: Sequence[Entry]) -> dict[str, bytes]:
         axis.set(title=dataset, xlabel="accuracy, %", xlim=(-3, 103))
     if rows:
         axes[0, 0].set(yticks=range(len(rows)), yticklabels=[row.replace("_", " ") for row in rows])
-        axes[0, 0].invert_yaxis()
+        axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)  # From above, with room for the marks.
         marks = {label: mark for axis in axes[0] for mark, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=2, frameon=False)
     images = {}

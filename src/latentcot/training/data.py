@@ -23,6 +23,11 @@ class RunData:
     dropped: Counter[str]
     """Records that each limit of the filter dropped, of those that were read until there were enough."""
 
+    def known(self) -> int:
+        """Validation questions that are trained on."""
+        trained = {example.question for example in self.train}
+        return sum(example.question in trained for example in self.valid)
+
     def sha256(self) -> dict[str, str]:
         """The hash of the examples of each set, wherever they were read from."""
         return {name: records.digest(part) for name, part in (("train", self.train), ("valid", self.valid)) if part}
@@ -43,11 +48,19 @@ def read_data(config: RunConfig) -> RunData:
     kept = data.filter.keep(records.stream(data.train, data.columns), dropped)
     train = list(islice(kept, data.train_limit))
     valid = [] if data.valid is None else list(islice(records.stream(data.valid, data.columns), data.valid_limit))
-    return RunData(train, valid, dropped)
+    found = RunData(train, valid, dropped)
+    if valid and found.known() == len(valid):
+        raise UserError(
+            f"data.valid: all {len(valid):,} questions of {spelled(data.valid or [])} are trained on, which chooses "
+            "what is learnt by heart: give others (`latentcot data split` keeps some back)"
+        )
+    return found
 
 
 def describe_data(config: RunConfig, data: RunData) -> str:
     """What is trained on, in one line."""
     assert config.data.train is not None
     dropped = shown(config.data.filter, data.dropped)
-    return f"{spelled(config.data.train)}: {len(data.train):,} training records" + (dropped and f", {dropped}")
+    text = f"{spelled(config.data.train)}: {len(data.train):,} training records" + (dropped and f", {dropped}")
+    known = data.known()
+    return text + (f"; {known:,} of {len(data.valid):,} validation questions are among them" if known else "")

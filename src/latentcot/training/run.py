@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,8 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
     if train.batch_size % processes:
         raise UserError(f"train.batch_size {train.batch_size} must be a multiple of the {processes} processes")
     micro = most_at_once(train.batch_size // processes, train.micro_batch)
+    # What is to replace it does not do the same yet, says the warning itself.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     return TrainingArguments(
         output_dir=str(run / "resume"),
         seed=config.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,11 @@ from latentcot.think import target_loss, think, unwrap
 from latentcot.training.dataset import Collator, TrainingSet, positions_of
 from latentcot.training.grouping import LengthGrouped
 from latentcot.training.processes import Shards, agree, forget_repeats
+
+# Checkpoints of tiny models are less than a second apart; they are told by their numbers as well.
+logging.getLogger("transformers.trainer_utils").addFilter(
+    lambda record: not record.getMessage().startswith("mtime may not be reliable")
+)
 
 CHECKED = 16
 """Validation questions whose thoughts are measured."""
@@ -72,6 +78,12 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         self.shards: Shards | None = None
         if self.is_fsdp_enabled:
             self.shards = Shards(checkpoint.model, self.accelerator.state.fsdp_plugin.reshard_after_forward)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A tied weight is no loss: it is in the file under its other name."""
+        tied = getattr(unwrap(self.model), "all_tied_weights_keys", {})
+        load_result.missing_keys[:] = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         """As `train.decay` says. The stock Trainer leaves out biases and norms, and decays embeddings."""
