@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,12 @@ def find(recipe: str | Path) -> Path:
         return path
     own = shipped(*path.parts[path.parts[:1] == ("recipes",) :])
     if path.is_absolute() or not own.is_file():
-        names = ", ".join(sorted(str(file.relative_to(shipped())) for file in shipped().rglob("*.yaml")))
-        raise UserError(f"{path}: no such recipe: give a YAML file, or one that comes with latentcot: {names}")
+        every = sorted(file.relative_to(shipped()).as_posix() for file in shipped().rglob("*.yaml"))
+        names = [name for name in every if not name.startswith("accelerate/")]  # Those say how to launch.
+        near = get_close_matches(str(recipe).removeprefix("recipes/"), names, n=3) or names
+        raise UserError(
+            f"{path}: no such recipe: give a YAML file, or one that comes with latentcot, such as {', '.join(near)}"
+        )
     return own
 
 

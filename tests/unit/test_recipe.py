@@ -115,6 +115,11 @@ def test_a_fault_names_the_recipe_that_it_is_in(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_misspelt_recipe_is_answered_with_those_that_are_spelt_alike() -> None:
+    with pytest.raises(UserError, match=r"such as prosqa/coconut\.yaml"):
+        find("recipes/prosqa/coconot.yaml")
+
+
 def test_the_packages_recipes_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_config("recipes/prosqa/cot.yaml") == load_config("prosqa/cot.yaml") == load_config(
