@@ -114,7 +114,10 @@ def _read_block(path: Path) -> dict[str, Any]:
 def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
     """The model, its tokenizer and its markers that a run starts from. `texts` feed a word-level tokenizer."""
     tokenizer = start_tokenizer(config, texts)
-    model = _pretrained(config) if config.base else from_scratch(config.scratch, **_tokens(tokenizer))
+    if config.base:
+        model = _pretrained(config)
+    else:
+        model = from_scratch(config.scratch, config.rope_theta, **_tokens(tokenizer))
     _require_causal(model, config.base or config.scratch.architecture)
     if config.thought_size is not None:
         _resize_thoughts(model, config.thought_size)
@@ -151,8 +154,14 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
         cached = _from_cache(name)
         stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code, **cached)
         require_thinker(stock, name)
+        _turn_by(stock, config.rope_theta)
         return AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True, trust_remote_code=config.trust_remote_code, **cached
+            name,
+            config=stock,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=config.trust_remote_code,
+            **cached,
         )
     except OSError as error:
         raise UserError(f"model.base {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
@@ -183,9 +192,10 @@ def _tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return {"vocab_size": len(tokenizer), **special}
 
 
-def from_scratch(scratch: Scratch, **tokens: int | None) -> PreTrainedModel:
+def from_scratch(scratch: Scratch, rope_theta: float | None = None, **tokens: int | None) -> PreTrainedModel:
     """A model with random weights. `tokens` are configuration fields: vocab_size and the ids of special tokens."""
     config = _architecture(scratch, **tokens)
+    _turn_by(config, rope_theta)
     require_thinker(config, scratch.architecture)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if scratch.scale_thoughts:
@@ -272,19 +282,25 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
         ) from error
     if getattr(known, "activation_function", None) == "gelu_new":
         sizes["activation_function"] = "gelu_pytorch_tanh"  # The same function in one kernel instead of eight.
-    if scratch.rope_theta is not None:
-        rotary = getattr(known, "rope_parameters", None)
-        if not rotary:
-            theta = f"model.scratch.rope_theta is {scratch.rope_theta}"
-            raise UserError(f"{theta}, and {scratch.architecture} has no rotary positions: leave it out")
-        base = {"rope_theta": scratch.rope_theta}
-        # One mapping, or one for each kind of layer; what else is in it (as the rotated share of a head) stays.
-        sizes["rope_parameters"] = (
-            {**rotary, **base} if "rope_theta" in rotary else {kind: {**each, **base} for kind, each in rotary.items()}
-        )
     # Architectures name their sizes differently; each takes those that it has.
     return AutoConfig.for_model(
         scratch.architecture, **{key: value for key, value in sizes.items() if hasattr(known, key)}, **tokens
+    )
+
+
+def _turn_by(config: PretrainedConfig, rope_theta: float | None) -> None:
+    """Set the base of rotary positions, if one is given; UserError if the model has none."""
+    if rope_theta is None:
+        return
+    text = config.get_text_config()
+    rotary, base = getattr(text, "rope_parameters", None), {"rope_theta": rope_theta}
+    if not rotary:
+        raise UserError(
+            f"model.rope_theta is {rope_theta}, and {config.model_type} has no rotary positions: leave it out"
+        )
+    # One mapping, or one for each kind of layer; what else is in it (as the rotated share of a head) stays.
+    text.rope_parameters = (
+        {**rotary, **base} if "rope_theta" in rotary else {kind: {**each, **base} for kind, each in rotary.items()}
     )
 
 

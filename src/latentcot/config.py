@@ -35,9 +35,6 @@ class Scratch:
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
-    rope_theta: float | None = None
-    """Base of rotary positions, where the architecture has them; its own if left out. Small models see single places
-    apart sooner with about 100."""
     config: Path | None = None
     """A config.json to build from instead of the fields above (its vocabulary size is replaced)."""
     tokenizer: str = "words"
@@ -47,8 +44,6 @@ class Scratch:
         for name in ("layers", "heads", "width", "positions"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.scratch.{name} is {getattr(self, name)}: give 1 or more")
-        if self.rope_theta is not None and self.rope_theta <= 1:
-            raise UserError(f"model.scratch.rope_theta is {self.rope_theta}: give more than 1, or leave it out")
         if self.width % self.heads:
             raise UserError(f"model.scratch.width {self.width} must be a multiple of model.scratch.heads {self.heads}")
 
@@ -66,12 +61,17 @@ class ModelConfig:
     """Start with thoughts this many times as large as token embeddings, and with the same logits: the head, untied,
     takes back what is taken from the final norm. A base that has learnt to write its steps says a token again when it
     is fed back in full size; with about 0.3 what its layers add shows. Left out: thoughts are as large as they are."""
+    rope_theta: float | None = None
+    """Base of rotary positions to train with, of a model that has them; its own if left out. Small models see single
+    places apart sooner with about 100, and need much more to find something far away again."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Leave it off unless you have read that code."""
 
     def __post_init__(self) -> None:
         if self.thought_size is not None and self.thought_size <= 0:
             raise UserError(f"model.thought_size is {self.thought_size}: give more than 0, or leave it out")
+        if self.rope_theta is not None and self.rope_theta <= 1:
+            raise UserError(f"model.rope_theta is {self.rope_theta}: give more than 1, or leave it out")
 
 
 @dataclass(frozen=True)

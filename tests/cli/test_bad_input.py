@@ -123,7 +123,7 @@ def test_a_faulty_conversion(
         (["--train.lr=fast"], "train.lr"),
         (["--train.warmup_steps=-1"], "warmup_steps is -1"),
         (["--train.beta2=1"], "train.beta2 is 1.0"),
-        (["--model.scratch.rope_theta=0"], "model.scratch.rope_theta is 0.0"),
+        (["--model.rope_theta=0"], "model.rope_theta is 0.0"),
         (["--train.batch_size=0"], "train.batch_size is 0"),
         (["--train.batch_size=10", "--train.micro_batch=4"], "multiple of train.micro_batch"),
         (["--model.scratch.architecture=nonsense"], "not a model type"),

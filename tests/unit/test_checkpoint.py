@@ -73,18 +73,23 @@ def test_an_architecture_that_transformers_lacks_is_refused() -> None:
         start(ModelConfig(scratch=Scratch("gpt9")), [TEXT])
 
 
-def test_rotary_positions_turn_by_the_base_that_is_asked_for() -> None:
-    scratch = Scratch("llama", layers=1, heads=2, width=32, positions=64, rope_theta=100.0)
-    model, _, _ = start(ModelConfig(scratch=scratch), [TEXT])
+def test_rotary_positions_turn_by_the_base_that_is_asked_for(tmp_path: Path) -> None:
+    scratch = Scratch("llama", layers=1, heads=2, width=32, positions=64)
+    model, tokenizer, markers = start(ModelConfig(scratch=scratch, rope_theta=100.0), [TEXT])
     expected = [100.0 ** -(pair / 8) for pair in range(8)]
     assert model.model.rotary_emb.inv_freq.tolist() == pytest.approx(expected)
-    partly, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gpt_neox")), [TEXT])
+    Checkpoint(model, tokenizer, CoT().frame(markers), 0, "cot").save(tmp_path)
+    slower, _, _ = start(ModelConfig(base=str(tmp_path), rope_theta=9.0), [])
+    assert slower.model.rotary_emb.inv_freq.tolist() == pytest.approx([9.0 ** -(pair / 8) for pair in range(8)])
+    torch.testing.assert_close(dict(slower.named_parameters()), dict(model.named_parameters()))
+    assert start(ModelConfig(base=str(tmp_path)), [])[0].model.rotary_emb.inv_freq.tolist() == pytest.approx(expected)
+    partly, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gpt_neox"), rope_theta=100.0), [TEXT])
     assert partly.config.rope_parameters["partial_rotary_factor"] == 0.25
     assert partly.config.rope_parameters["rope_theta"] == 100.0
-    mixed, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gemma3_text")), [TEXT])
+    mixed, _, _ = start(ModelConfig(scratch=replace(scratch, architecture="gemma3_text"), rope_theta=100.0), [TEXT])
     assert {each["rope_theta"] for each in mixed.config.rope_parameters.values()} == {100.0}
     with pytest.raises(UserError, match=r"rope_theta is 100.0, and gpt2 has no rotary positions: leave it out"):
-        start(ModelConfig(scratch=replace(scratch, architecture="gpt2")), [TEXT])
+        start(ModelConfig(scratch=replace(scratch, architecture="gpt2"), rope_theta=100.0), [TEXT])
 
 
 @pytest.mark.parametrize("tie", [True, False])
