@@ -50,15 +50,6 @@ def test_walks_of_every_fact_leave_none_out() -> None:
         assert example.steps[0].split()[0] == example.question.split("Is ")[1].split()[0]
 
 
-@pytest.mark.parametrize("every_fact", [False, True])
-def test_walks_as_the_answer_are_the_same_walks_in_every_stage(every_fact: bool) -> None:
-    stepwise = make_splits({"train": 30}, seed=4, every_fact=every_fact)["train"]
-    answers = make_splits({"train": 30}, seed=4, every_fact=every_fact, as_answer=True)["train"]
-    assert [example.question for example in answers] == [example.question for example in stepwise]
-    assert [example.answer.split("\n") for example in answers] == [list(example.steps) for example in stepwise]
-    assert not any(example.steps for example in answers)
-
-
 def test_impossible_sizes_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="nodes is 3: give 5 or more"):
         make_splits({"train": 1}, seed=0, nodes=3)

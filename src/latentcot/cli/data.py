@@ -87,7 +87,6 @@ def make_walks(
     hops_max: int = 4,
     whole: float = 0.75,
     every_fact: bool = False,
-    as_answer: bool = False,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions whose first steps are only named.
 
@@ -102,15 +101,12 @@ def make_walks(
         hops_max: Most hops of the ProsQA question.
         whole: Share of walks that are named up to their last step; the others end anywhere and go on in written steps.
         every_fact: Walk every fact of a graph, a line for each walk, and write no step.
-        as_answer: Make the walks the answer of a question without steps, which every stage of a curriculum keeps.
     """
     from latentcot.data import walks
 
     sizes = {"train": train, "valid": valid, "test": test}
     hops = hops_min, hops_max
-    made = walks.make_splits(
-        sizes, seed, nodes=nodes, hops=hops, whole=whole, every_fact=every_fact, as_answer=as_answer
-    )
+    made = walks.make_splits(sizes, seed, nodes=nodes, hops=hops, whole=whole, every_fact=every_fact)
     _write_splits(out, made)
 
 

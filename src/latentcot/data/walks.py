@@ -34,15 +34,13 @@ def make_splits(
     hops: tuple[int, int] = (2, 4),
     whole: float = WHOLE,
     every_fact: bool = False,
-    as_answer: bool = False,
 ) -> dict[str, list[Example]]:
     """`sizes[name]` questions for each split, no graph twice, of graphs as `prosqa.make_splits` draws them.
 
     The share `whole` of the walks is named up to the last step, the others up to any.
     With `every_fact` no step is written: walks start anew, a line each, until every fact has been walked (`LINES` at
-    most), which teaches large graphs with fewer questions. With `as_answer` a question has no steps and its answer is
-    what they would be, which Coconut's stages then leave as it is: looking facts up is learnt beside thinking.
-    UserError for values without sense, or that hardly ever give a graph.
+    most), which teaches large graphs with fewer questions. UserError for values without sense, or that hardly ever
+    give a graph.
     """
     prosqa.require_sense(nodes, hops)
     if not 0 <= whole <= 1:
@@ -52,17 +50,12 @@ def make_splits(
         """One question, with the key of its graph."""
         key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
         graph = graph_of(example)
-        steps = tuple(_everywhere(graph, rng)) if every_fact else from_the_entity(graph, example, rng)
-        if as_answer:
-            return key, Example(example.question, (), "\n".join(steps))
-        return key, Example(example.question, steps, example.answer)
-
-    def from_the_entity(graph: Graph, example: Example, rng: random.Random) -> tuple[str, ...]:
-        """One walk, and what is left of it in written steps."""
+        if every_fact:
+            return key, Example(example.question, tuple(_everywhere(graph, rng)), example.answer)
         path = _walk(graph, graph.root, set(), rng) if rng.random() < ASIDE else _to_the_answer(graph, example)
         named = len(path) - 1 if rng.random() < whole else rng.randint(1, len(path) - 1)
         written = [f"Every {here} is a {there}." for here, there in zip(path[named:], path[named + 1 :], strict=False)]
-        return (" ".join(path[:named]), *written)
+        return key, Example(example.question, (" ".join(path[:named]), *written), example.answer)
 
     return split(sizes, draw, seed)
 
