@@ -143,8 +143,8 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         above.set_yscale("log")
         _lines(below, of_factor, {"update_ratio": "update_ratio", "thought_ratio": "thought_ratio"}, (GREEN, PINK))
         below.axhline(1, color=GREY, linewidth=1, linestyle=":")
-        below.set_ylim(bottom=0)
         below.set_xlabel("model, layers x width" if factor == "model" else factor)
+    panels[1, 0].set_ylim(bottom=0)  # Of all that share it, so after the last of them.
     panels[0, 0].set_ylabel("seconds")
     panels[1, 0].set_ylabel("ratio")
     for row in panels:
