@@ -108,7 +108,7 @@ def test_a_run_names_the_data_it_was_measured_on(examples: list[Example], tmp_pa
     """Trained on two tables with a filter, from a recipe; evaluated on the same examples from another format."""
     as_table(tmp_path / "a.csv", examples[:25])
     as_table(tmp_path / "b.csv", examples[25:])
-    valid = [Example(e.question, e.steps, e.answer) for e in examples if len(e.steps) >= 2][:4]
+    valid = [Example(e.question, e.steps, e.answer) for e in examples if len(e.steps) >= 2][-4:]
     as_table(tmp_path / "valid.csv", valid)
     data = {"train": [f"{tmp_path}/a.csv", f"{tmp_path}/[b-f].csv"], "filter": {"min_steps": 2}, "train_limit": 12}
     columns = {"question": "ask", "steps": "chain", "answer": "reply", "separator": " / "}
