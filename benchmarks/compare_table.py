@@ -7,7 +7,8 @@ from statistics import median
 from typing import Any
 
 from latentcot.bench import timing
-from latentcot.bench.floor import BACKWARD, Shape, Sizes, coconut_passes, made, operations, ordinary_passes
+from latentcot.bench.floor import BACKWARD, Shape, Sizes, Speed, operations
+from latentcot.bench.run import PASSES, share
 
 OURS, MIXED, ORDINARY, PUBLISHED = "latentcot", "latentcot, bf16", "ordinary update", "published algorithm"
 
@@ -46,18 +47,17 @@ def _updates(sizes: Sizes, shape: Shape, parts: Mapping[str, Any]) -> str:
     rows = []
     for name, of_name in seconds.items():
         # What the published algorithm computes beyond ours, it need not.
-        passes = ordinary_passes(sizes) if name == ORDINARY else coconut_passes(sizes)
-        floor = operations(shape, sizes.batch, passes).total
-        needed = floor if name == ORDINARY else made(shape, sizes)
-        peak = parts["speed"]["bf16" if name == MIXED else "fp32"]["operations"]
+        kind = "ordinary" if name == ORDINARY else "coconut"
+        speed = Speed(**parts["speed"]["bf16" if name == MIXED else "fp32"])
+        floor = (1 + BACKWARD) * operations(shape, sizes.batch, PASSES[kind](sizes)).total / speed.operations
         rows.append(
             [
                 name,
                 *_spread(of_name),
                 f"{timing.ratio(of_name, seconds[ORDINARY]):.2f}",
                 f"{timing.ratio(seconds[PUBLISHED], of_name):.2f}",
-                f"{median(of_name) * peak / (1 + BACKWARD) / floor:.2f}",
-                f"{(1 + BACKWARD) * needed / median(of_name) / peak:.0%}",
+                f"{median(of_name) / floor:.2f}",
+                f"{share(shape, sizes, kind, median(of_name), speed):.0%}",
                 f"{memory[name] / 1e6:,.0f}",
                 f"{memory[name] / memory[ORDINARY]:.2f}",
             ]

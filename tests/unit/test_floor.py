@@ -23,8 +23,8 @@ from latentcot.bench.floor import (
     backward_bytes,
     coconut_passes,
     forward_bytes,
-    made,
     operations,
+    operations_made,
     ordinary_passes,
     unread,
     update_seconds,
@@ -68,8 +68,10 @@ def test_forward_operations_are_those_that_pytorch_counts(architecture: str) -> 
     batch, shape = workloads.batch_of(model, SIZES, 0), shape_of(model)
     found = counted(lambda: think(model, batch))
     floor = operations(shape, SIZES.batch, coconut_passes(SIZES))
-    assert found["mm"] + floor.attention == made(shape, SIZES)
-    assert (made(shape, SIZES) < floor.total) == (architecture != "opt")  # Which does not call the part `mlp`.
+    assert found["mm"] + floor.attention == operations_made(shape, SIZES)
+    assert (operations_made(shape, SIZES) < floor.total) == (
+        architecture != "opt"
+    )  # Which does not call the part `mlp`.
     # Attention that knows nothing of causality computes whole rectangles.
     rectangles = sum(one.columns * (one.before + one.columns) for one in coconut_passes(SIZES))
     pairs = sum(one.pairs for one in coconut_passes(SIZES))
@@ -86,7 +88,7 @@ def test_backward_operations_are_twice_as_many(thoughts: int) -> None:
     # What nobody reads at the last thought, one column of as many as the prompt has, the loss has no path to; only
     # GPT-2's queries are one product with keys and values.
     skipped = unread(shape, sizes).layers // sizes.prompt - 2 * sizes.batch * shape.width**2 if thoughts else 0
-    assert counted(loss.backward)["mm"] == BACKWARD * (made(shape, sizes) - floor.attention - skipped)
+    assert counted(loss.backward)["mm"] == BACKWARD * (operations_made(shape, sizes) - floor.attention - skipped)
 
 
 @pytest.mark.parametrize("thoughts", [0, 1, 3, 12])

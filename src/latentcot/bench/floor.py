@@ -162,7 +162,7 @@ def unread(shape: Shape, sizes: Sizes) -> Operations:
     )
 
 
-def made(shape: Shape, sizes: Sizes) -> int:
+def operations_made(shape: Shape, sizes: Sizes) -> int:
     """Operations of `coconut_passes`, forward, as the thought loop makes them: the floor's but those left out."""
     skipped = 2 * sizes.batch * shape.left_out * (sizes.prompt - 1)
     return operations(shape, sizes.batch, coconut_passes(sizes)).total - skipped

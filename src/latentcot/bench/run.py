@@ -161,7 +161,7 @@ PASSES = {"coconut": floor.coconut_passes, "ordinary": floor.ordinary_passes}
 def share(shape: Shape, sizes: Sizes, name: str, seconds: float, speed: Speed) -> float:
     """Of the measured peak of matrix products, what an update of so many seconds reaches."""
     if name == "coconut":
-        forward = floor.made(shape, sizes)
+        forward = floor.operations_made(shape, sizes)
     else:
         forward = floor.operations(shape, sizes.batch, PASSES[name](sizes)).total
     return (1 + floor.BACKWARD) * forward / seconds / speed.operations

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        goes_on = {*words[:1]} <= {"train", "table", "quickstart"} and not {"--dry-run", "--dry_run"} & set(words)
+        goes_on = words[:1] in (["train"], ["table"], ["quickstart"]) and not {"--dry-run", "--dry_run"} & set(words)
         return _fail(130, "interrupted" + ("; the same command goes on from there" if goes_on else ""), debug)
     except Exception as error:
         return _fail(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", debug)

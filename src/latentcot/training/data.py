@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,7 @@ class RunData:
     dropped: Counter[str]
     """Records that each limit of the filter dropped, of those that were read until there were enough."""
 
+    @cached_property
     def known(self) -> int:
         """Validation questions that are trained on."""
         trained = {example.question for example in self.train}
@@ -49,7 +51,7 @@ def read_data(config: RunConfig) -> RunData:
     train = list(islice(kept, data.train_limit))
     valid = [] if data.valid is None else list(islice(records.stream(data.valid, data.columns), data.valid_limit))
     found = RunData(train, valid, dropped)
-    if valid and found.known() == len(valid):
+    if valid and found.known == len(valid):
         raise UserError(
             f"data.valid: all {len(valid):,} questions of {spelled(data.valid or [])} are trained on, which chooses "
             "what is learnt by heart: give others (`latentcot data split` keeps some back)"
@@ -62,5 +64,5 @@ def describe_data(config: RunConfig, data: RunData) -> str:
     assert config.data.train is not None
     dropped = shown(config.data.filter, data.dropped)
     text = f"{spelled(config.data.train)}: {len(data.train):,} training records" + (dropped and f", {dropped}")
-    known = data.known()
+    known = data.known
     return text + (f"; {known:,} of {len(data.valid):,} validation questions are among them" if known else "")
