@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from latentcot.cli import main
 from latentcot.core import Example
 from latentcot.evaluation.answers import Evaluation
+from latentcot.training import run as training_run
 from latentcot.training import trainer
 
 
@@ -31,10 +33,11 @@ def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
     """Inside, RUN.answers.RANK gets a line for each validation: what this process asked and what was answered.
 
     RUN.traffic.RANK gets one for each micro-batch: its most thoughts, and the bytes that FSDP2 gathered and reduced.
-    Training ends with an exception before update `stop_at`.
+    Training ends with an exception before update `stop_at`. Adam's epsilon is larger than in a run of a user.
     """
     rank, moved = os.environ.get("RANK", "0"), {"gathered": 0, "reduced": 0}
     evaluate, step = trainer.evaluate, trainer.ThoughtTrainer.training_step
+    arguments = training_run._arguments
     gather, reduce = torch.distributed.all_gather_single, torch.distributed.reduce_scatter_single
 
     def note(kind: str, entry: Any) -> None:
@@ -54,6 +57,12 @@ def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
         moved["reduced"] += input.nbytes
         return reduce(output, input, **options)
 
+    def steady(*more: Any) -> TrainingArguments:
+        # Adam would take a near-zero gradient to full size, and with it what is rounded differently.
+        made = arguments(*more)
+        made.adam_epsilon = 1e-4
+        return made
+
     def stepped(self: Any, model: Any, inputs: Any, *more: Any) -> torch.Tensor:
         if self.state.global_step == stop_at:
             raise Interrupted
@@ -63,6 +72,7 @@ def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run, "_arguments", steady)
         patch.setattr(trainer, "evaluate", noted)
         patch.setattr(trainer.ThoughtTrainer, "training_step", stepped)
         patch.setattr(torch.distributed, "all_gather_single", gathering)
