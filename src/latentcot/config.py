@@ -35,6 +35,8 @@ class Scratch:
     scale_thoughts: bool = False
     """Start with thoughts as large as token embeddings, by the weight of the final norm. Stock initial weights make
     them about ten times larger, so that what a layer adds to a thought hardly shows, and learning to think waits."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the architecture's own configuration, by their names there, as in no_rope_layers: [1, 0]."""
     config: Path | None = None
     """A config.json to build from instead of the fields above (its vocabulary size is replaced)."""
     tokenizer: str = "words"

@@ -73,6 +73,23 @@ def test_an_architecture_that_transformers_lacks_is_refused() -> None:
         start(ModelConfig(scratch=Scratch("gpt9")), [TEXT])
 
 
+def test_an_architectures_own_fields_can_be_given() -> None:
+    """In SmolLM3 layers may go without positions: what such a layer reads does not depend on where it stands."""
+    scratch = Scratch(architecture="smollm3", layers=1, heads=2, width=16, positions=32, dropout=0.0)
+    for rotary, moved in (([1], True), ([0], False)):
+        fields = {"no_rope_layers": rotary, "head_dim": 4}
+        torch.manual_seed(0)
+        model, _, _ = start(ModelConfig(scratch=replace(scratch, fields=fields)), [TEXT])
+        assert model.model.layers[0].self_attn.q_proj.out_features == 2 * 4
+        ids = torch.arange(4, 10)[None]
+        swapped = ids[:, [1, 0, 2, 3, 4, 5]]
+        last, other = (model.eval()(input_ids=each).logits[0, -1] for each in (ids, swapped))
+        assert torch.allclose(last, other, atol=1e-6) != moved
+    for fields, error in (({"no_rope_layer": [0]}, "did you mean no_rope_layers"), ({"mlp_bias": 3}, "mlp_bias")):
+        with pytest.raises(UserError, match=error):
+            start(ModelConfig(scratch=replace(scratch, fields=fields)), [TEXT])
+
+
 def test_rotary_positions_turn_by_the_base_that_is_asked_for(tmp_path: Path) -> None:
     scratch = Scratch("llama", layers=1, heads=2, width=32, positions=64)
     model, tokenizer, markers = start(ModelConfig(scratch=scratch, rope_theta=100.0), [TEXT])

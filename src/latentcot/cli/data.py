@@ -48,7 +48,7 @@ def make_prosqa(
     _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
 
 
-def make_recital(
+def make_walks(
     out: Path,
     seed: int = 0,
     train: int = 16000,
@@ -57,8 +57,9 @@ def make_recital(
     nodes: int = 6,
     hops_min: int = 1,
     hops_max: int = 3,
+    written: bool = False,
 ) -> None:
-    """Write OUT/train.json, valid.json and test.json of ProsQA facts to say again, disjoint as graphs.
+    """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
 
     Args:
         out: Folder to write to; files that are there stay.
@@ -69,45 +70,12 @@ def make_recital(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
-    """
-    from latentcot.data import recital
-
-    sizes = {"train": train, "valid": valid, "test": test}
-    _write_splits(out, recital.make_splits(sizes, seed, nodes=nodes, hops=(hops_min, hops_max)))
-
-
-def make_walks(
-    out: Path,
-    seed: int = 0,
-    train: int = 16000,
-    valid: int = 200,
-    test: int = 200,
-    nodes: int = 12,
-    hops_min: int = 2,
-    hops_max: int = 4,
-    whole: float = 0.75,
-    every_fact: bool = False,
-) -> None:
-    """Write OUT/train.json, valid.json and test.json of ProsQA questions whose first steps are only named.
-
-    Args:
-        out: Folder to write to; files that are there stay.
-        seed: The same seed gives the same files.
-        train: Number of training questions.
-        valid: Number of validation questions.
-        test: Number of test questions.
-        nodes: Nodes of the ProsQA graph before isolated ones are dropped.
-        hops_min: Fewest hops of the ProsQA question.
-        hops_max: Most hops of the ProsQA question.
-        whole: Share of walks that are named up to their last step; the others end anywhere and go on in written steps.
-        every_fact: Walk every fact of a graph, a line for each walk, and write no step.
+        written: Write the facts of a walk out, as ProsQA's steps are, instead of only naming where it goes.
     """
     from latentcot.data import walks
 
-    sizes = {"train": train, "valid": valid, "test": test}
-    hops = hops_min, hops_max
-    made = walks.make_splits(sizes, seed, nodes=nodes, hops=hops, whole=whole, every_fact=every_fact)
-    _write_splits(out, made)
+    sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
+    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, written=written))
 
 
 def make_prontoqa(
@@ -263,7 +231,6 @@ SOURCES = {
 
 VERBS: Verbs = {
     ("data", "make", "prosqa"): (make_prosqa, {}),
-    ("data", "make", "recital"): (make_recital, {}),
     ("data", "make", "walks"): (make_walks, {}),
     ("data", "make", "prontoqa"): (make_prontoqa, {}),
     ("data", "make", "chains"): (make_chains, {}),

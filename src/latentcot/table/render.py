@@ -63,26 +63,23 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 
 def _main_table(entries: Sequence[Entry]) -> list[str]:
-    head = (
-        "row", "seeds", "accuracy %", "95% interval", "95% of answers", "tokens", "s/question", "published %",
-        "published tokens",
-    )  # fmt: skip
-    return _md(
-        head,
+    head = ["row", "seeds", "accuracy %", "95% interval", "95% of answers", "tokens", "s/question"]
+    rows = [
         [
-            [
-                entry.row + ("" if all(run.reached_last_stage for run in entry.runs) else " †"),
-                str(len(entry.runs)),
-                accuracy(entry),
-                *(f"{_percent(low)} to {_percent(high)}" for low, high in (entry.interval, entry.pooled)),
-                f"{entry.tokens:.1f}",
-                f"{entry.seconds_per_example:.4f}",
-                published(entry),
-                f"{entry.published['tokens']:.1f}" if entry.published else "",
-            ]
-            for entry in entries
-        ],
-    )
+            entry.row + ("" if all(run.reached_last_stage for run in entry.runs) else " †"),
+            str(len(entry.runs)),
+            accuracy(entry),
+            *(f"{_percent(low)} to {_percent(high)}" for low, high in (entry.interval, entry.pooled)),
+            f"{entry.tokens:.1f}",
+            f"{entry.seconds_per_example:.4f}",
+        ]
+        for entry in entries
+    ]
+    if any(entry.published for entry in entries):
+        head += ["published %", "published tokens"]
+        for row, entry in zip(rows, entries, strict=True):
+            row += [published(entry), f"{entry.published['tokens']:.1f}" if entry.published else ""]
+    return _md(head, rows)
 
 
 def _stages(entries: Sequence[Entry]) -> list[str]:

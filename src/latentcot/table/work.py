@@ -107,6 +107,8 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # Of the whole group, the parent too, which says that the same command goes on.
+        return 130
 
 
 if __name__ == "__main__":
