@@ -162,10 +162,10 @@ def test_check_tells_what_a_curriculum_will_do(tmp_path: Path, capsys: pytest.Ca
     assert "/nowhere" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("written", ["false", "true"])
-def test_walks_are_made_and_sound(written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("form", ["named", "written", "asked"])
+def test_walks_are_made_and_sound(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--train=20", "--valid=2", "--test=2"]
-    assert main(["data", "make", "walks", "--out", str(tmp_path), "--written", written, *sizes]) == 0
+    assert main(["data", "make", "walks", "--out", str(tmp_path), "--form", form, *sizes]) == 0
     assert main(["data", "check", str(tmp_path / "train.json"), str(tmp_path / "test.json")]) == 0
     assert "0 faults" in capsys.readouterr().out
     assert main(["data", "make", "walks", "--out", str(tmp_path / "small"), "--nodes=3"]) == 2

@@ -9,9 +9,9 @@ from latentcot.data.walks import LINES, make_splits
 
 SIZES = {"train": 300, "valid": 50}
 OPTIONS = {"seed": 3, "nodes": 12, "hops": (2, 4)}
-NAMED, WRITTEN = (
-    [example for examples in make_splits(SIZES, written=written, **OPTIONS).values() for example in examples]
-    for written in (False, True)
+NAMED, WRITTEN, ASKED = (
+    [example for examples in make_splits(SIZES, form=form, **OPTIONS).values() for example in examples]
+    for form in ("named", "written", "asked")
 )
 
 
@@ -46,6 +46,16 @@ def test_written_walks_are_the_same_walks_in_the_words_of_the_question() -> None
             assert all(f"{sentence}." in named.question for sentence in sentences)
             pairs = [(words[-4], words[-1]) for words in map(str.split, sentences)]
             assert pairs == list(itertools.pairwise(names.split()))
+
+
+def test_an_asked_walk_has_a_step_for_each_fact_and_no_options() -> None:
+    for example in ASKED:
+        walk = [(words[-4], words[-1]) for words in (step.removesuffix(".").split() for step in example.steps)]
+        assert set(walk) <= facts(example)
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(walk))
+        assert example.question.endswith(f"Is {walk[0][0]} a?")
+        assert example.answer == f"{walk[0][0]} is a {walk[-1][1]}."
+        assert walk[-1][1] not in {parent for parent, _ in facts(example)}
 
 
 def test_impossible_sizes_are_refused_in_one_line() -> None:

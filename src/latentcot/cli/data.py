@@ -12,6 +12,7 @@ from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.data.walks import Form
 from latentcot.files import refuse_existing
 from latentcot.recipe import load_config
 
@@ -57,7 +58,7 @@ def make_walks(
     nodes: int = 6,
     hops_min: int = 1,
     hops_max: int = 3,
-    written: bool = False,
+    form: Form = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
 
@@ -70,12 +71,13 @@ def make_walks(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
-        written: Write the facts of a walk out, as ProsQA's steps are, instead of only naming where it goes.
+        form: named: a line for each walk, of names; written: of facts, as ProsQA's steps are; asked: one walk from the
+            asked entity, a step for each fact, and no options in the question.
     """
     from latentcot.data import walks
 
     sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
-    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, written=written))
+    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, form=form))
 
 
 def make_prontoqa(

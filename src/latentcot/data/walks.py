@@ -6,7 +6,8 @@
 A pretrained model finds, after "Every wumpus is a", the place where that stood before. A model from scratch spends
 nearly all of its training on ProsQA without that, since a question's few steps ask for it only once it knows which way
 to go. Here no search is in the way: nearly every name asks for one look-up, by the name before it alone, as a thought
-is found from the thought before it. The same walks can be written out as ProsQA's steps are.
+is found from the thought before it. The same walks can be written out as ProsQA's steps are. And one walk alone can be
+asked for, with no option to choose from: then nothing but the walk tells what comes after some thoughts.
 """
 
 from __future__ import annotations
@@ -14,23 +15,28 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping
+from typing import Literal
 
 from latentcot.core import Example
 from latentcot.data import prosqa
 from latentcot.data.graph import Edge, Graph, graph_of
 from latentcot.data.splits import split
 
+Form = Literal["named", "written", "asked"]
+"""named: lines of names. written: lines of facts. asked: one walk from the asked entity, a step for each fact."""
+
 LINES = 12
 """Most walks that a question gets: the published graphs take about as many, and longer texts take longer."""
 
 
 def make_splits(
-    sizes: Mapping[str, int], seed: int, *, nodes: int = 6, hops: tuple[int, int] = (1, 3), written: bool = False
+    sizes: Mapping[str, int], seed: int, *, nodes: int = 6, hops: tuple[int, int] = (1, 3), form: Form = "named"
 ) -> dict[str, list[Example]]:
     """`sizes[name]` questions for each split, no graph twice, of graphs as `prosqa.make_splits` draws them.
 
-    The first walk begins at the asked entity, each further one where facts are left, `LINES` at most. A walk is a line
-    of names or, if `written`, of facts in words. UserError for values without sense, or that hardly ever give a graph.
+    The first walk begins at the asked entity, each further one where facts are left, `LINES` at most; asked questions
+    have the first alone, and are answered by where it ends. UserError for values without sense, or that hardly ever
+    give a graph.
     """
     prosqa.require_sense(nodes, hops)
 
@@ -38,19 +44,26 @@ def make_splits(
         """One question, with the key of its graph."""
         key, example = prosqa.draw(rng, nodes, hops, prosqa.PARENTS, entities=0)
         graph = graph_of(example)
-        line = _facts if written else _names
-        steps = tuple(line(graph, walk) for walk in _everywhere(graph, rng))
-        return key, Example(example.question, steps, example.answer)
+        if form == "asked":
+            return key, _asked(graph, example.question, _walk(graph, graph.root, set(), rng))
+        walks = _everywhere(graph, rng)
+        if form == "named":
+            steps = [" ".join(graph.symbols[node] for node in walk) for walk in walks]
+        else:
+            steps = [" ".join(_facts(graph, walk)) for walk in walks]
+        return key, Example(example.question, tuple(steps), example.answer)
 
     return split(sizes, draw, seed)
 
 
-def _names(graph: Graph, walk: list[int]) -> str:
-    return " ".join(graph.symbols[node] for node in walk)
+def _facts(graph: Graph, walk: list[int]) -> list[str]:
+    return [graph.fact(edge) for edge in itertools.pairwise(walk)]
 
 
-def _facts(graph: Graph, walk: list[int]) -> str:
-    return " ".join(graph.fact(edge) for edge in itertools.pairwise(walk))
+def _asked(graph: Graph, question: str, walk: list[int]) -> Example:
+    """The facts of the question, and whatever its entity is."""
+    known, entity = question.rpartition("Is ")[0], graph.symbols[walk[0]]
+    return Example(f"{known}Is {entity} a?", tuple(_facts(graph, walk)), f"{entity} is a {graph.symbols[walk[-1]]}.")
 
 
 def _everywhere(graph: Graph, rng: random.Random) -> list[list[int]]:
