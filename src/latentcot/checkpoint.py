@@ -283,25 +283,24 @@ def _architecture(scratch: Scratch, **tokens: Any) -> PretrainedConfig:
         ) from error
     if getattr(known, "activation_function", None) == "gelu_new":
         sizes["activation_function"] = "gelu_pytorch_tanh"  # The same function in one kernel instead of eight.
-    for name in scratch.fields:
-        # Attention of Llama's kind reads head_dim, whether its configuration has it or not.
-        if not hasattr(known, name) and name != "head_dim":
-            near = get_close_matches(name, known.to_dict(), n=3)
-            raise UserError(
-                f"model.scratch.fields: the configuration of {scratch.architecture} has no {name}: "
-                + (
-                    f"did you mean {' or '.join(near)}?"
-                    if near
-                    else "see its page in the documentation of transformers"
-                )
-            )
+    _require_fields(known, scratch.fields)
     # Architectures name their sizes differently; each takes those that it has.
     sizes = {key: value for key, value in sizes.items() if hasattr(known, key)}
     try:
         return AutoConfig.for_model(scratch.architecture, **{**sizes, **scratch.fields, **tokens})
     except Exception as error:  # Configurations check their fields, each in its own way.
         said = " ".join(str(error).split())
-        raise UserError(f"model.scratch.fields {scratch.fields}: {said}: give values that it takes") from error
+        raise UserError(f"model.scratch: {scratch.architecture} with fields {scratch.fields}: {said}") from error
+
+
+def _require_fields(known: PretrainedConfig, fields: Iterable[str]) -> None:
+    """UserError for a field that the architecture's configuration lacks."""
+    for name in fields:
+        # Attention of Llama's kind reads head_dim, whether its configuration has it or not.
+        if not hasattr(known, name) and name != "head_dim":
+            near = get_close_matches(name, known.to_dict(), n=3)
+            mend = f"did you mean {' or '.join(near)}?" if near else "see its page in transformers' documentation"
+            raise UserError(f"model.scratch.fields: {known.model_type} has no {name}: {mend}")
 
 
 def _turn_by(config: PretrainedConfig, rope_theta: float | None) -> None:

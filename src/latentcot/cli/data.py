@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from latentcot.cli.verbs import Verbs
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
-from latentcot.data.walks import Form
 from latentcot.files import refuse_existing
 from latentcot.recipe import load_config
 
@@ -58,7 +57,7 @@ def make_walks(
     nodes: int = 6,
     hops_min: int = 1,
     hops_max: int = 3,
-    form: Form = "named",
+    form: Literal["named", "written", "asked"] = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
 
