@@ -48,6 +48,8 @@ class Checkpoint:
     thoughts: int
     row: str
     max_new_tokens: int = 128
+    named_steps: bool = False
+    """Whether the steps it was trained with are names in one line (`data convert --steps named`), not facts."""
 
     @property
     def positions(self) -> int | None:
@@ -76,8 +78,9 @@ class Checkpoint:
 
         `weights` are written in place of the model's own, where those are spread over processes.
         """
-        block = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
-        setattr(self.model.config, BLOCK, {**block, "frame": asdict(self.frame)})
+        block: dict[str, Any] = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
+        block |= {"named_steps": self.named_steps, "frame": asdict(self.frame)}
+        setattr(self.model.config, BLOCK, block)
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
 
@@ -96,7 +99,8 @@ def load(folder: str | Path, device: str | None = None) -> Checkpoint:
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
-    return Checkpoint(model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"])
+    named = block.get("named_steps", False)  # Checkpoints of before do not say.
+    return Checkpoint(model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named)
 
 
 def _read_block(path: Path) -> dict[str, Any]:

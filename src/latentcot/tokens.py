@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,10 +87,14 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
 
 
 def texts_of(examples: Iterable[Example]) -> Iterator[str]:
-    """The parts of the examples as a model meets them: question, steps and answer of each, in that order."""
+    """The parts of the examples as a model meets them: question, steps and answer of each, in that order.
+
+    Each step is a line, but one that begins with a space goes on in the line of the step before.
+    """
     for example in examples:
         yield f"{example.question}\n"
-        yield from (f"{step}\n" for step in example.steps)
+        for step, following in itertools.pairwise([*example.steps, ""]):
+            yield step if following.startswith(" ") else f"{step}\n"
         yield f"{ANSWER_MARK} {example.answer}"
 
 
@@ -121,7 +126,7 @@ def _unknown_words(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """A tokenizer with one token for each word, punctuation mark and line break of the texts, for models from scratch.
 
-    Words are the same token at the start of a line and within it. UserError if a text does not survive it, which
+    Words are the same token at the start of a line and within it, or of a text, with or without a space. UserError if a text does not survive it, which
     happens where spacing around punctuation carries meaning.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -132,7 +137,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
         [pre_tokenizers.Split(Regex(r"\n|▁?[\w'-]+|▁?[^\w\s▁]+|▁"), "isolated")]  # type: ignore[no-untyped-call]
     )
     normal = normalizers.Sequence(
-        [normalizers.Replace(Regex(r"(?m)^(?=[^\n])"), "▁"), normalizers.Replace(" ", "▁")]  # type: ignore[no-untyped-call]
+        [normalizers.Replace(Regex(r"(?m)^(?=[^\n ])|(?<=\n)(?= )"), "▁"), normalizers.Replace(" ", "▁")]  # type: ignore[no-untyped-call]
     )
     words = {piece for text in set(texts) for piece, _ in split.pre_tokenize_str(normal.normalize_str(text))}
     vocabulary = {token: index for index, token in enumerate(["<pad>", "<eos>", "<unk>", *sorted(words | {"\n"})])}
@@ -155,7 +160,7 @@ def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
 
 def _check_round_trip(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> None:
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
-        if (back := tokenizer.decode(ids)) != text:
+        if (back := tokenizer.decode(ids)) != text.removeprefix(" "):
             raise UserError(
                 f"the word-level tokenizer reads {text!r:.60} back as {back!r:.60}: "
                 "give model.scratch.tokenizer the name or folder of a sub-word tokenizer instead"

@@ -50,7 +50,7 @@ def candidate_values(
         batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
         for number, latent in enumerate(unroll(checkpoint.model, batch.to(checkpoint.model.device))):
             if number in thoughts:
-                asked = [choices(examples[index], number) for index in indices]
+                asked = [choices(examples[index], number, named=checkpoint.named_steps) for index in indices]
                 lines = [_lines(checkpoint, layouts[index], one) for index, one in zip(indices, asked, strict=True)]
                 values = iter(_read(checkpoint, latent, lines, batch_size))
                 found += [

@@ -135,7 +135,13 @@ def _write_splits(out: Path, splits: dict[str, Any]) -> None:
         print(f"{file}: {len(splits[name]):,} questions, sha256 {records.digest(splits[name])}")
 
 
-def convert_data(sources: list[str], out: Path, columns: Columns = AS_NAMED, filter: Filter = NO_FILTER) -> None:
+def convert_data(
+    sources: list[str],
+    out: Path,
+    columns: Columns = AS_NAMED,
+    filter: Filter = NO_FILTER,
+    steps: Literal["named"] | None = None,
+) -> None:
     """Write one record file of any sources.
 
     Args:
@@ -143,13 +149,16 @@ def convert_data(sources: list[str], out: Path, columns: Columns = AS_NAMED, fil
         out: File to write, .json or .jsonl; one that is there stays.
         columns: Where a source of your own has its question, steps and answer.
         filter: Which records to keep.
+        steps: named: ProsQA's facts as names in one line, each found from the one before it as a thought is.
     """
-    from latentcot.data import records
+    from latentcot.data import prosqa, records
 
     if out.suffix not in (".json", ".jsonl"):
         raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
     refuse_existing(out)
     examples = _filtered(sources, columns, filter)
+    if steps == "named":
+        examples = [prosqa.named(example) for example in examples]
     records.write(out, examples)
     print(f"{out}: {len(examples):,} records, sha256 {records.digest(examples)}")
 

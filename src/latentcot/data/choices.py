@@ -24,26 +24,28 @@ class Choices:
     """The names that a right chain can go on with."""
 
 
-def choices(example: Example, thoughts: int) -> Choices:
+def choices(example: Example, thoughts: int, named: bool = False) -> Choices:
     """The choices after `thoughts` thoughts, each of which stands for a step; after the last step, the answers.
 
-    UserError if the record names no candidates.
+    With `named`, the steps of a graph are its names (`prosqa.named`). UserError if the record names no candidates.
     """
-    return _of_graph(graph_of(example), thoughts) if has_graph(example) else _of_record(example, thoughts)
+    return _of_graph(graph_of(example), thoughts, named) if has_graph(example) else _of_record(example, thoughts)
 
 
-def _of_graph(graph: Graph, thoughts: int) -> Choices:
+def _of_graph(graph: Graph, thoughts: int, named: bool) -> Choices:
     """ProsQA's: the asked entity, then concepts ("Every A is a B."), at last the two options' like (section 5)."""
     reached = graph.distances(graph.root)
     if graph.target not in reached:
         raise UserError("no path leads from the asked entity to the right option: mend the edges")
     concepts = tuple(graph.symbols[node] for node in range(len(graph.symbols)) if node not in graph.entities)
-    if thoughts >= reached[graph.target]:
+    if thoughts >= reached[graph.target] + named:  # The last name is a step of its own.
         asked, right = graph.symbols[graph.root], graph.symbols[graph.target]
         return Choices(f"{ANSWER_MARK} {asked} is a", concepts, frozenset([right]))
     right_nodes = {node for node in graph.on_shortest_paths() if reached[node] == thoughts}
     names = concepts if thoughts else tuple(graph.symbols[node] for node in sorted(graph.entities))
-    return Choices("Every" if thoughts else "", names, frozenset(graph.symbols[node] for node in right_nodes))
+    return Choices(
+        "Every" if thoughts and not named else "", names, frozenset(graph.symbols[node] for node in right_nodes)
+    )
 
 
 def _of_record(example: Example, thoughts: int) -> Choices:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -175,6 +176,11 @@ def _fact_faults(graph: Graph, example: Example) -> list[str]:
 
 def _step_faults(graph: Graph, example: Example) -> list[str]:
     edges = dict(zip(graph.facts, graph.edges, strict=True))
+    if any(step.startswith(" ") for step in example.steps):  # Names in one line: the facts between them are meant.
+        names = [step.removeprefix(" ") for step in example.steps]
+        parents = {graph.symbols[node] for node in graph.entities}
+        steps = [f"{'' if a in parents else 'Every '}{a} is a {b}." for a, b in itertools.pairwise(names)]
+        example = replace(example, steps=tuple(steps))
     unknown = [f'the step "{step}" is not an edge: mend it' for step in example.steps if step not in edges]
     if unknown or not example.steps:
         return unknown

@@ -6,6 +6,7 @@ letter, does not give the published files. The rules here do: they were fitted t
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -168,6 +169,20 @@ def from_text(question: str) -> Example | None:
     graph = Graph(symbols, edges, root, target, neg_target)
     example = replace(_example(graph, random.Random(0)), question=question)  # The lot is which shortest path it shows.
     return example if recognises(example) else None
+
+
+def named(example: Example) -> Example:
+    """The example with names in one line for steps: the asked entity, then what each fact leads to.
+
+    Every name is found from the one before it alone, as a thought is. UserError if the steps are not facts in a row.
+    """
+    facts = [_FACT.fullmatch(step) for step in example.steps]
+    pairs = [(fact[1], fact[2]) for fact in facts if fact]
+    if not pairs or len(pairs) < len(facts) or any(a[1] != b[0] for a, b in itertools.pairwise(pairs)):
+        raise UserError(
+            f"the steps are not facts in a row, as ProsQA's are: leave --steps out ({example.question!r:.60})"
+        )
+    return replace(example, steps=(pairs[0][0], *(f" {child}" for _, child in pairs)))
 
 
 def statistics(examples: Sequence[Example]) -> dict[str, float]:

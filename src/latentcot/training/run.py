@@ -96,7 +96,8 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
     )
     frame = config.method.frame(markers)
     thoughts = dataset.plan[-1].thoughts
-    checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens)
+    named = any(step.startswith(" ") for example in examples for step in example.steps)
+    checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens, named)
     _require_room(config, checkpoint, dataset, valid)
     return checkpoint, dataset
 
