@@ -126,8 +126,8 @@ def _unknown_words(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """A tokenizer with one token for each word, punctuation mark and line break of the texts, for models from scratch.
 
-    Words are the same token at the start of a line and within it, or of a text, with or without a space. UserError if a text does not survive it, which
-    happens where spacing around punctuation carries meaning.
+    Words are the same token at the start of a line and within it; a text may begin with a space, which changes nothing.
+    UserError if a text does not survive it, which happens where spacing around punctuation carries meaning.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -10,7 +10,7 @@ import yaml
 
 from latentcot.cli import main
 from latentcot.core import Example
-from latentcot.data import chains, records
+from latentcot.data import chains, prosqa, records
 from tests.cli.test_verbs import SMALL
 
 LINES = "Two pens and two?||<<2+2=4>> #### 4\nOne and two and three?||<<1+2=3>> <<3+3=6>> #### 6\nNone?||#### 0\n"
@@ -64,6 +64,17 @@ def test_convert_keeps_what_is_there(lines: Path, tmp_path: Path, capsys: pytest
     assert run("data", "convert", lines, "--out", out) == 2
     assert "exists" in capsys.readouterr().err
     assert out.read_text() == "years of work"
+
+
+def test_convert_writes_steps_as_names(lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "prosqa", "--out", str(tmp_path), "--train", "20", "--valid", "5", "--test", "5"]) == 0
+    out = tmp_path / "named.json"
+    assert run("data", "convert", tmp_path / "train.json", "--out", out, "--steps", "named") == 0
+    assert records.read(out) == [prosqa.named(example) for example in records.read(tmp_path / "train.json")]
+    assert run("data", "check", out) == 0
+    assert run("data", "convert", lines, "--out", tmp_path / "sums.json", "--steps", "named") == 2
+    assert "not facts in a row" in capsys.readouterr().err
+    assert not (tmp_path / "sums.json").exists()
 
 
 def test_convert_leaves_nothing_of_a_faulty_source(lines: Path, tmp_path: Path) -> None:

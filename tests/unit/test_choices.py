@@ -16,12 +16,12 @@ PROSQA = prosqa.make_splits({"valid": 30}, seed=5, nodes=14)["valid"]
 CHAINS = chains.make_splits({"train": 4, "valid": 30}, seed=5)["valid"]
 
 
-def check_gold(examples: list[Example]) -> None:
+def check_gold(examples: list[Example], named: bool = False) -> None:
     """After each thought the gold text goes on with the opening and a right name."""
     for example in examples:
         texts = [*example.steps, *[f"{ANSWER_MARK} {example.answer}"] * 3]
         for thoughts, text in enumerate(texts):
-            found = choices(example, thoughts)
+            found, text = choices(example, thoughts, named), text.removeprefix(" ")
             assert found.right <= set(found.names)
             lines = [re.escape(f"{found.opening} {name}".strip()) for name in found.right]
             assert re.match(rf"(?:{'|'.join(lines)})(?!\w)", text)
@@ -29,6 +29,10 @@ def check_gold(examples: list[Example]) -> None:
 
 def test_the_gold_text_of_generated_questions() -> None:
     check_gold([*PROSQA, *CHAINS])
+
+
+def test_the_gold_text_of_questions_with_named_steps() -> None:
+    check_gold([prosqa.named(example) for example in PROSQA], named=True)
 
 
 def test_the_gold_text_of_published_questions() -> None:

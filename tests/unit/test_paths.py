@@ -55,6 +55,15 @@ GOLD = "### Tom is a tpus."
         ("Tom is a apus.\nEvery apus is a tpus.", "correct_path"),
         ("Tom is a apus.\nEvery apus is", "hallucination"),
         ("Tom is a tpus.", "hallucination"),
+        # names in one line
+        (f"Tom apus tpus\n{GOLD}", "correct_path"),
+        (f"Tom apus bpus tpus\n{GOLD}", "longer_path"),
+        (f" apus bpus\n{GOLD}", "wrong_target"),
+        (f" tpus\n{GOLD}", "correct_path"),
+        (f"Tom bpus\n{GOLD}", "hallucination"),
+        (f"wpus dpus\n{GOLD}", "hallucination"),
+        (f"Tom xpus\n{GOLD}", "hallucination"),
+        ("Tom apus tpus", "correct_path"),
         # without a path
         (GOLD, "correct_label"),
         ("\n###Tom is a tpus.\n", "correct_label"),

@@ -1,6 +1,7 @@
 """Generated ProsQA: valid, disjoint, reproducible, and like the published files."""
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -330,3 +331,28 @@ def test_graph_faults(example, fault):
     found = graph_faults(example)
     assert any(fault in line for line in found), found
     assert all("\n" not in line and ": " in line for line in found)
+
+
+def test_named_steps_are_the_names_along_the_path(generated):
+    for example in generated:
+        found = prosqa.named(example)
+        graph = graph_of(example)
+        path = [graph.symbols.index(step.removeprefix(" ")) for step in found.steps]
+        assert path[0] == graph.root
+        assert path[-1] == graph.target
+        assert len(path) == len(example.steps) + 1
+        assert [graph.fact(edge) for edge in itertools.pairwise(path)] == list(example.steps)
+        assert graph_faults(found) == []
+        assert replace(found, steps=example.steps) == example
+
+
+def test_named_steps_that_are_no_path_are_a_fault(generated):
+    found = prosqa.named(generated[0])
+    assert graph_faults(replace(found, steps=found.steps[:-1]))
+    assert graph_faults(replace(found, steps=(found.steps[0], *found.steps[2:])))
+
+
+@pytest.mark.parametrize("steps", [(), ("2 + 3 = 5",), ("Tom is a yumpus.", "Every lempus is a gorpus.")])
+def test_steps_that_are_no_facts_in_a_row_have_no_names(steps):
+    with pytest.raises(UserError, match="not facts in a row"):
+        prosqa.named(Example("?", steps, "5"))

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from latentcot.core import Example, UserError
-from latentcot.tokens import MARKERS, add_markers, encode_examples, encode_questions, final_answer, word_tokenizer
+from latentcot.tokens import (
+    MARKERS,
+    add_markers,
+    encode_examples,
+    encode_questions,
+    final_answer,
+    texts_of,
+    word_tokenizer,
+)
 from tests.conftest import tiny_model
 
 TEXTS = ["Tom is a lempus. Is Tom a lempus or yumpus?\n", "Every lempus is a yumpus.\n", "### Tom is a yumpus."]
@@ -73,6 +81,17 @@ def test_an_example_in_tokens() -> None:
     assert [tokenizer.decode(step) for step in sample.steps] == ["Tom is a yumpus.\n"]
     assert tokenizer.decode(sample.answer) == "### Tom is a yumpus.<eos>"
     assert sample.question == encode_questions(["Is Tom a lempus?"], tokenizer)[0]
+
+
+def test_a_step_that_begins_with_a_space_goes_on_in_the_line() -> None:
+    """Together the steps give the text that one step in one line gives, token by token."""
+    names, line = ("Tom", " yumpus", " lempus"), ("Tom yumpus lempus",)
+    apart, whole = (Example("Is Tom a lempus?", steps, "Tom is a lempus.") for steps in (names, line))
+    tokenizer = word_tokenizer(texts_of([apart]))
+    assert "".join(texts_of([apart])) == "".join(texts_of([whole]))
+    one, other = encode_examples([apart, whole], tokenizer)
+    assert sum(one.steps, ()) == other.steps[0]
+    assert [tokenizer.decode(step) for step in one.steps] == ["Tom", "yumpus", "lempus\n"]
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,11 @@ def _of_graph(graph: Graph, thoughts: int, named: bool) -> Choices:
         raise UserError("no path leads from the asked entity to the right option: mend the edges")
     concepts = tuple(graph.symbols[node] for node in range(len(graph.symbols)) if node not in graph.entities)
     if thoughts >= reached[graph.target] + named:  # The last name is a step of its own.
-        asked, right = graph.symbols[graph.root], graph.symbols[graph.target]
-        return Choices(f"{ANSWER_MARK} {asked} is a", concepts, frozenset([right]))
-    right_nodes = {node for node in graph.on_shortest_paths() if reached[node] == thoughts}
+        asked, target = graph.symbols[graph.root], graph.symbols[graph.target]
+        return Choices(f"{ANSWER_MARK} {asked} is a", concepts, frozenset([target]))
+    right = frozenset(graph.symbols[node] for node in graph.on_shortest_paths() if reached[node] == thoughts)
     names = concepts if thoughts else tuple(graph.symbols[node] for node in sorted(graph.entities))
-    return Choices(
-        "Every" if thoughts and not named else "", names, frozenset(graph.symbols[node] for node in right_nodes)
-    )
+    return Choices("Every" if thoughts and not named else "", names, right)
 
 
 def _of_record(example: Example, thoughts: int) -> Choices:

@@ -30,7 +30,9 @@ class Outcome(StrEnum):
 
 
 def outcome(text: str, example: Example) -> Outcome:
-    """The class of what a model wrote: a step a line, then `### answer`. UserError if there is no graph.
+    """The class of what a model wrote: steps, then `### answer`. UserError if there is no graph.
+
+    A step a line, or the names of the path in one line (`data convert --steps named`).
 
     A path is judged by itself: the label after it does not matter (accuracy tells that). A line that is no
     fact of the graph, word for word, is an edge that does not exist; so is a last line cut short. Without
@@ -58,16 +60,26 @@ def outcomes(answers: Iterable[tuple[str, Example]]) -> dict[str, float]:
 
 def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
     """The class of the written steps, of which there is at least one."""
-    edges = dict(zip(graph.facts, graph.edges, strict=True))
-    if any(step not in edges for step in steps):
+    path, from_root = _path(steps, graph), graph.distances(graph.root)
+    if not path or path[0] not in from_root:
         return Outcome.HALLUCINATION
-    path = [edges[step] for step in steps]
-    start, end = path[0][0], path[-1][1]
-    from_root = graph.distances(graph.root)
-    if start not in from_root or any(before[1] != after[0] for before, after in pairwise(path)):
-        return Outcome.HALLUCINATION
+    start, end = path[0], path[-1]
     if end != graph.target:
         return Outcome.WRONG_TARGET
     # The shortest completion decides: with it the whole is a shortest path, or no completion makes it one.
-    shortest = from_root[start] + len(path) == from_root[end]
+    shortest = from_root[start] + len(path) - 1 == from_root[end]
     return Outcome.CORRECT_PATH if shortest else Outcome.LONGER_PATH
+
+
+def _path(steps: list[str], graph: Graph) -> list[int]:
+    """The nodes along the steps, facts or bare names; [] where they do not connect or are none of the graph's."""
+    edges = dict(zip(graph.facts, graph.edges, strict=True))
+    names = [name for step in steps for name in step.split()]
+    if all(step in edges for step in steps):
+        path = [edges[step] for step in steps]
+        ends = [path[0][0], *(child for _, child in path)]
+        return ends if all(edge[0] == end for edge, end in zip(path, ends, strict=False)) else []
+    if not set(names) <= set(graph.symbols):
+        return []
+    nodes = [graph.symbols.index(name) for name in names]
+    return nodes if all(pair in graph.edges for pair in pairwise(nodes)) else []
