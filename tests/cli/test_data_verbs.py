@@ -173,7 +173,7 @@ def test_check_tells_what_a_curriculum_will_do(tmp_path: Path, capsys: pytest.Ca
     assert "/nowhere" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["named", "written", "asked"])
+@pytest.mark.parametrize("form", ["named", "asked"])
 def test_walks_are_made_and_sound(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--train=20", "--valid=2", "--test=2"]
     assert main(["data", "make", "walks", "--out", str(tmp_path), "--form", form, *sizes]) == 0

@@ -75,10 +75,11 @@ def test_the_drawn_case_marks_lines_that_are_no_fact() -> None:
         Answered(0, "cot", 0, "w1 is a w3.\n### w1 is a w3.", False, "hallucination"),
         Answered(0, "coconut", 0, "w1 is a w2.\n### w1 is a w2.", True, "correct_path"),
         Answered(0, "coconut", 1, "### w1 is a w2.", True, "correct_label"),
+        Answered(0, "named", 0, "w1 w2\n\nw1 w3", True, "correct_path"),
     ]
     texts = [text.get_text() for text in draw_case(answers, example).axes[0].texts]
     assert texts.count("✗ w1 is a w3.") == 1
-    assert texts.count("w1 is a w2.") == 1
+    assert texts.count("w1 is a w2.") == texts.count("w1 w2") == texts.count("✗ w1 w3") == 1
     assert [text for text in texts if text in ("cot", "coconut, 0 thoughts", "coconut, 1 thought")] == [
         "cot", "coconut, 0 thoughts", "coconut, 1 thought",
     ]  # fmt: skip

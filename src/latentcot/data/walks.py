@@ -6,8 +6,8 @@
 A pretrained model finds, after "Every wumpus is a", the place where that stood before. A model from scratch spends
 nearly all of its training on ProsQA without that, since a question's few steps ask for it only once it knows which way
 to go. Here no search is in the way: nearly every name asks for one look-up, by the name before it alone, as a thought
-is found from the thought before it. The same walks can be written out as ProsQA's steps are. And one walk alone can be
-asked for, with no option to choose from: then nothing but the walk tells what comes after some thoughts.
+is found from the thought before it. One walk alone can be asked for as well, with no option to choose from: then
+nothing but the walk tells what comes after some thoughts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from latentcot.data import prosqa
 from latentcot.data.graph import Edge, Graph, graph_of
 from latentcot.data.splits import split
 
-Form = Literal["named", "written", "asked"]
-"""named: lines of names. written: lines of facts. asked: one walk from the asked entity, a step for each fact."""
+Form = Literal["named", "asked"]
+"""named: a line of names for each walk. asked: one walk from the asked entity, a step for each fact."""
 
 LINES = 12
 """Most walks that a question gets: the published graphs take about as many, and longer texts take longer."""
@@ -46,24 +46,17 @@ def make_splits(
         graph = graph_of(example)
         if form == "asked":
             return key, _asked(graph, example.question, _walk(graph, graph.root, set(), rng))
-        walks = _everywhere(graph, rng)
-        if form == "named":
-            steps = [" ".join(graph.symbols[node] for node in walk) for walk in walks]
-        else:
-            steps = [" ".join(_facts(graph, walk)) for walk in walks]
-        return key, Example(example.question, tuple(steps), example.answer)
+        lines = [" ".join(graph.symbols[node] for node in walk) for walk in _everywhere(graph, rng)]
+        return key, Example(example.question, tuple(lines), example.answer)
 
     return split(sizes, draw, seed)
-
-
-def _facts(graph: Graph, walk: list[int]) -> list[str]:
-    return [graph.fact(edge) for edge in itertools.pairwise(walk)]
 
 
 def _asked(graph: Graph, question: str, walk: list[int]) -> Example:
     """The facts of the question, and whatever its entity is."""
     known, entity = question.rpartition("Is ")[0], graph.symbols[walk[0]]
-    return Example(f"{known}Is {entity} a?", tuple(_facts(graph, walk)), f"{entity} is a {graph.symbols[walk[-1]]}.")
+    steps = tuple(graph.fact(edge) for edge in itertools.pairwise(walk))
+    return Example(f"{known}Is {entity} a?", steps, f"{entity} is a {graph.symbols[walk[-1]]}.")
 
 
 def _everywhere(graph: Graph, rng: random.Random) -> list[list[int]]:

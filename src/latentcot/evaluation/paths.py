@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import pairwise
 
@@ -60,7 +60,7 @@ def outcomes(answers: Iterable[tuple[str, Example]]) -> dict[str, float]:
 
 def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
     """The class of the written steps, of which there is at least one."""
-    path, from_root = _path(steps, graph), graph.distances(graph.root)
+    path, from_root = follow(steps, graph), graph.distances(graph.root)
     if not path or path[0] not in from_root:
         return Outcome.HALLUCINATION
     start, end = path[0], path[-1]
@@ -71,8 +71,8 @@ def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
     return Outcome.CORRECT_PATH if shortest else Outcome.LONGER_PATH
 
 
-def _path(steps: list[str], graph: Graph) -> list[int]:
-    """The nodes along the steps, facts or bare names; [] where they do not connect or are none of the graph's."""
+def follow(steps: Sequence[str], graph: Graph) -> list[int]:
+    """The nodes along written steps, facts or bare names; [] where they do not connect or are none of the graph's."""
     edges = dict(zip(graph.facts, graph.edges, strict=True))
     names = [name for step in steps for name in step.split()]
     if all(step in edges for step in steps):

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from latentcot.analysis.case import Answered
 from latentcot.core import Example
-from latentcot.data.graph import graph_of, has_graph
+from latentcot.data.graph import Graph, graph_of, has_graph
+from latentcot.evaluation.paths import follow
 from latentcot.report.plots.style import BLUE, INK, VERMILION, blank, thoughts_label
 from latentcot.tokens import ANSWER_MARK
 
@@ -21,10 +22,10 @@ LINE = 0.2
 
 
 def draw_case(answers: Sequence[Answered], example: Example) -> Figure:
-    """The answers side by side under question and gold chain; a line that is no fact of the graph is marked."""
-    facts = set(graph_of(example).facts) if has_graph(example) else None
+    """The answers side by side under question and gold chain; a line that the graph does not have is marked."""
+    graph = graph_of(example) if has_graph(example) else None
     thinkers = {one.row for one in answers if one.thoughts}
-    columns = [_column(one, facts, one.row in thinkers) for one in answers]
+    columns = [_column(one, graph, one.row in thinkers) for one in answers]
     across = WIDTH * len(answers)
     head = [
         *textwrap.wrap(f"Question: … {example.question.split('. ')[-1]}", across),
@@ -43,11 +44,12 @@ def draw_case(answers: Sequence[Answered], example: Example) -> Figure:
     return figure
 
 
-def _column(one: Answered, facts: set[str] | None, thinks: bool) -> list[tuple[str, str, str]]:
+def _column(one: Answered, graph: Graph | None, thinks: bool) -> list[tuple[str, str, str]]:
     """Title, written lines and verdict, each with its colour and weight."""
     lines = [(f"{one.row}, {thoughts_label(one.thoughts)}" if thinks else one.row, INK, "bold")]
     for written in one.text.splitlines():
-        faulty = facts is not None and not written.startswith(ANSWER_MARK) and written.strip() not in facts
+        step = bool(written.strip()) and not written.startswith(ANSWER_MARK)
+        faulty = graph is not None and step and not follow([written.strip()], graph)
         for piece in textwrap.wrap(f"✗ {written}" if faulty else written, WIDTH, subsequent_indent="   "):
             lines.append((piece, VERMILION if faulty else INK, "normal"))
     verdict = ("right" if one.correct else "wrong") + (f": {one.outcome.replace('_', ' ')}" if one.outcome else "")
