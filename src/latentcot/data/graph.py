@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -55,6 +55,19 @@ class Graph:
         parent, child = edge
         every = "" if parent in self.entities else "Every "
         return f"{every}{self.symbols[parent]} is a {self.symbols[child]}."
+
+    def follow(self, steps: Sequence[str]) -> list[int]:
+        """The nodes along steps, facts or bare names; [] where they do not connect or are none of the graph's."""
+        edges = dict(zip(self.facts, self.edges, strict=True))
+        if all(step in edges for step in steps):
+            path = [edges[step] for step in steps]
+            connected = all(before[1] == after[0] for before, after in itertools.pairwise(path))
+            return [*(parent for parent, _ in path[:1]), *(child for _, child in path)] if connected else []
+        names = [name for step in steps for name in step.split()]
+        if not set(names) <= set(self.symbols):
+            return []
+        nodes = [self.symbols.index(name) for name in names]
+        return nodes if all(pair in self.edges for pair in itertools.pairwise(nodes)) else []
 
     def distances(self, start: int) -> dict[int, int]:
         """Edges from `start` to each node that it reaches, itself included, nearest first."""
@@ -175,20 +188,16 @@ def _fact_faults(graph: Graph, example: Example) -> list[str]:
 
 
 def _step_faults(graph: Graph, example: Example) -> list[str]:
-    edges = dict(zip(graph.facts, graph.edges, strict=True))
-    if any(step.startswith(" ") for step in example.steps):  # Names in one line: the facts between them are meant.
-        names = [step.removeprefix(" ") for step in example.steps]
-        parents = {graph.symbols[node] for node in graph.entities}
-        steps = [f"{'' if a in parents else 'Every '}{a} is a {b}." for a, b in itertools.pairwise(names)]
-        example = replace(example, steps=tuple(steps))
-    unknown = [f'the step "{step}" is not an edge: mend it' for step in example.steps if step not in edges]
-    if unknown or not example.steps:
+    if not example.steps:
+        return []
+    known = {*graph.facts, *graph.symbols}
+    unknown = [f'the step "{step}" is not an edge: mend it' for step in example.steps if step.strip() not in known]
+    if unknown:
         return unknown
-    path = [edges[step] for step in example.steps]
-    ends = [graph.root, *(child for _, child in path)]
-    if ends[-1] != graph.target or any(parent != end for (parent, _), end in zip(path, ends, strict=False)):
+    path = graph.follow(example.steps)
+    if not path or (path[0], path[-1]) != (graph.root, graph.target):
         return ["the steps are not a path from the asked entity to the right option: mend them"]
     shortest = graph.distances(graph.root)[graph.target]
-    if len(path) > shortest:
-        return [f"{len(path)} steps where {shortest} lead there: give a shortest path"]
+    if len(path) - 1 > shortest:
+        return [f"{len(path) - 1} steps where {shortest} lead there: give a shortest path"]
     return []

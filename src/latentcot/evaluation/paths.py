@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
-from itertools import pairwise
 
 from latentcot.core import Example, UserError
 from latentcot.data.graph import Graph, graph_of
@@ -60,7 +59,7 @@ def outcomes(answers: Iterable[tuple[str, Example]]) -> dict[str, float]:
 
 def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
     """The class of the written steps, of which there is at least one."""
-    path, from_root = follow(steps, graph), graph.distances(graph.root)
+    path, from_root = graph.follow(steps), graph.distances(graph.root)
     if not path or path[0] not in from_root:
         return Outcome.HALLUCINATION
     start, end = path[0], path[-1]
@@ -69,17 +68,3 @@ def _path_outcome(steps: list[str], graph: Graph) -> Outcome:
     # The shortest completion decides: with it the whole is a shortest path, or no completion makes it one.
     shortest = from_root[start] + len(path) - 1 == from_root[end]
     return Outcome.CORRECT_PATH if shortest else Outcome.LONGER_PATH
-
-
-def follow(steps: Sequence[str], graph: Graph) -> list[int]:
-    """The nodes along written steps, facts or bare names; [] where they do not connect or are none of the graph's."""
-    edges = dict(zip(graph.facts, graph.edges, strict=True))
-    names = [name for step in steps for name in step.split()]
-    if all(step in edges for step in steps):
-        path = [edges[step] for step in steps]
-        ends = [path[0][0], *(child for _, child in path)]
-        return ends if all(edge[0] == end for edge, end in zip(path, ends, strict=False)) else []
-    if not set(names) <= set(graph.symbols):
-        return []
-    nodes = [graph.symbols.index(name) for name in names]
-    return nodes if all(pair in graph.edges for pair in pairwise(nodes)) else []

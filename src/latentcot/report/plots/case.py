@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from latentcot.analysis.case import Answered
 from latentcot.core import Example
 from latentcot.data.graph import Graph, graph_of, has_graph
-from latentcot.evaluation.paths import follow
 from latentcot.report.plots.style import BLUE, INK, VERMILION, blank, thoughts_label
 from latentcot.tokens import ANSWER_MARK
 
@@ -49,7 +48,7 @@ def _column(one: Answered, graph: Graph | None, thinks: bool) -> list[tuple[str,
     lines = [(f"{one.row}, {thoughts_label(one.thoughts)}" if thinks else one.row, INK, "bold")]
     for written in one.text.splitlines():
         step = bool(written.strip()) and not written.startswith(ANSWER_MARK)
-        faulty = graph is not None and step and not follow([written.strip()], graph)
+        faulty = graph is not None and step and not graph.follow([written.strip()])
         for piece in textwrap.wrap(f"✗ {written}" if faulty else written, WIDTH, subsequent_indent="   "):
             lines.append((piece, VERMILION if faulty else INK, "normal"))
     verdict = ("right" if one.correct else "wrong") + (f": {one.outcome.replace('_', ' ')}" if one.outcome else "")
