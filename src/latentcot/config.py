@@ -92,6 +92,9 @@ class DataConfig:
     valid_limit: int | None = None
     reshuffle: bool = False
     """Put the facts of every question in a new order in every epoch."""
+    rename: bool = False
+    """Give the individuals and concepts of ProsQA other names in every epoch, each drawn from all there are, so that no
+    question is met twice. For word-level models."""
 
 
 @dataclass(frozen=True)

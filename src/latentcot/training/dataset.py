@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from latentcot.batch import collate
-from latentcot.core import Example, Layout, UserError
+from latentcot.core import Example, Ids, Layout, Sample, UserError
 from latentcot.curriculum import Curriculum, draw_stage, stage_at
+from latentcot.data.prosqa import CONCEPTS, NAMES
 from latentcot.data.records import reshuffle_facts
 from latentcot.methods import Method
 from latentcot.tokens import Markers, encode_questions
@@ -64,10 +65,12 @@ class TrainingSet(Dataset[Layout]):
         *,
         seed: int = 0,
         reshuffle: bool = False,
+        rename: bool = False,
     ) -> None:
         self.examples, self.tokenizer, self.markers = examples, tokenizer, markers
         self.method, self.curriculum = method, curriculum
         self.seed, self.reshuffle = seed, reshuffle
+        self.kinds = [_tokens_of(names, tokenizer) for names in (NAMES, CONCEPTS)] if rename else []
         self.samples = prepare(examples, tokenizer)
         self.plan = method.plan(curriculum, int(self.samples.chains().max()))
         self.epoch, self.stage = 0, stage_at(self.plan, 0)
@@ -92,6 +95,8 @@ class TrainingSet(Dataset[Layout]):
             texts = [reshuffle_facts(self.examples[i].question, rng) for i, rng in zip(indices, randoms, strict=True)]
             questions = encode_questions(texts, self.tokenizer)
             samples = [replace(sample, question=ids) for sample, ids in zip(samples, questions, strict=True)]
+        if self.kinds:
+            samples = [_rename(sample, self.kinds, rng) for sample, rng in zip(samples, randoms, strict=True)]
         return [
             self.method.layout(sample, stage, self.markers, rng)
             for sample, stage, rng in zip(samples, stages, randoms, strict=True)
@@ -115,6 +120,28 @@ class TrainingSet(Dataset[Layout]):
                         f"record {index + 1} needs {length} positions at stage {number} and the model has {positions}: "
                         "leave it out, lower curriculum.thoughts_per_step, or take a model with more positions"
                     )
+
+
+def _tokens_of(names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """The token of each name; UserError unless it is one token, and the same at the start of a line and within it."""
+    forms = [[name, f" {name}"] for name in names]
+    tokens = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
+    for name, (alone, within) in zip(names, tokens, strict=True):
+        if alone != within or len(alone) != 1 or alone[0] == tokenizer.unk_token_id:
+            raise UserError(
+                f"data.rename: {name} is no token of this tokenizer: train a word-level model from scratch on ProsQA, "
+                "or leave it out"
+            )
+    return tuple(alone[0] for alone, _ in tokens)
+
+
+def _rename(sample: Sample, kinds: Sequence[Ids], rng: random.Random) -> Sample:
+    """The sample with the tokens of each kind exchanged among themselves, the same everywhere."""
+    table = {old: new for kind in kinds for old, new in zip(kind, rng.sample(kind, len(kind)), strict=True)}
+    question, *steps, answer = (
+        tuple(table.get(token, token) for token in part) for part in (sample.question, *sample.steps, sample.answer)
+    )
+    return Sample(question, tuple(steps), answer)
 
 
 class Collator:

@@ -93,6 +93,7 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
         config.curriculum,
         seed=config.seed,
         reshuffle=config.data.reshuffle,
+        rename=config.data.rename,
     )
     frame = config.method.frame(markers)
     thoughts = dataset.plan[-1].thoughts
