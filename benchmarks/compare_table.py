@@ -21,7 +21,8 @@ def markdown(content: Mapping[str, Any], command: str) -> str:
     paragraphs = [
         "# Beside the published algorithm",
         f"    {command}",
-        f"{scratch['architecture']}, {scratch['layers']} layers, width {scratch['width']}, random weights; "
+        f"{scratch['architecture']}, {scratch['layers']} layers, width {scratch['width']}, dropout "
+        f"{scratch['dropout']}, random weights; "
         f"{content['device']}, {content['threads']} threads; {content['machine']}; latentcot {content['code']}; "
         f"torch {content['torch']}, transformers {content['transformers']}. fp32 where nothing else is said; medians "
         f"of {setting['repeats']}, taken in turns.",
