@@ -176,8 +176,12 @@ def _folder(name: str) -> str:
     """The checkpoint folder that a name means: a run's folder means its best; UserError for a path to nothing."""
     if (Path(name) / "best" / "config.json").is_file():
         return str(Path(name) / "best")
-    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-        raise UserError(f"model.base {name}: no such folder: check the path, or give a hub id")
+    # On the hub are NAME and OWNER/NAME alone.
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
+        raise UserError(
+            f"model.base {name}: no such folder: check the path (the first lines of a recipe say what it starts from), "
+            "or give a hub id"
+        )
     return name
 
 

@@ -16,14 +16,14 @@ def machine() -> str:
 
 
 def code() -> str:
-    """The version of latentcot, and the commit if it runs from a clone: `0.1.0, commit abc...`, `(changed)` after it
-    where sources differ from the commit."""
+    """The version of latentcot, and the commit if it runs from a clone (`pip install --editable .`): `0.1.0, commit
+    abc...`, `(changed)` after it where sources differ from the commit."""
     folder = Path(__file__).parent
     # Untracked where the package is installed into a folder of another repository.
     tracked = _git(folder, "ls-files", "--error-unmatch", "core.py")
     commit = _git(folder, "rev-parse", "--short=12", "HEAD") if tracked else None
     if not commit:
-        return __version__
+        return f"{__version__}, commit unknown (not run from a clone)"
     changed = _git(folder, "status", "--porcelain", "--", ".")
     return f"{__version__}, commit {commit}{' (changed)' if changed else ''}"
 

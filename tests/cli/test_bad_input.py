@@ -229,6 +229,13 @@ def test_a_faulty_question(words: list[str], said: str, checkpoint: Path, capsys
         (["train"], "--run"),
         (["eval", "x"], "--data"),
         (["--nonsense"], "--nonsense"),
+        (["train", "--run=r", "--train.lr=fast"], "error: train.lr is fast: give a number"),
+        (["bench", "--batch=many"], "error: batch is many: give a whole number"),
+        (
+            ["train", "--run=r", "--curriculum.removal_smoothing=big"],
+            "error: curriculum.removal_smoothing is big: give a number, or leave it out",
+        ),
+        (["data", "convert", "x", "--out=y", "--steps=Named"], "error: steps is Named: give 'named', or leave it out"),
     ],
 )
 def test_a_faulty_command_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,6 +260,15 @@ def test_a_model_that_cannot_be_reached(tmp_path: Path, capsys: pytest.CaptureFi
     said = refused(capsys, "data", "check", tmp_path / "train.json", "--tokenizer=nobody/nothing")
     assert "nobody/nothing" in said
     assert "latentcot fetch" in said
+
+
+@pytest.mark.parametrize("base", ["./nowhere", "runs/small/nowhere"])
+def test_a_base_that_is_no_folder(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "chains", "--out", str(tmp_path), "--train=8", "--valid=1", "--test=1"]) == 0
+    capsys.readouterr()
+    data = [f"--data.{name}={tmp_path / name}.json" for name in ("train", "valid")]
+    said = refused(capsys, "train", "--run", tmp_path / "run", f"--model.base={base}", *data)
+    assert f"model.base {base}: no such folder" in said
 
 
 def test_help_and_configuration_do_not_import_torch() -> None:

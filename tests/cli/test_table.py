@@ -175,7 +175,7 @@ def test_two_processes_share_a_table(home: Path, whole: Path) -> None:
     ]
     printed = [process.communicate(timeout=240)[0] for process in pair]
     assert [process.returncode for process in pair] == [0, 0], "\n".join(printed)
-    trained = [line.split(":")[0] for text in printed for line in text.splitlines() if ": trained" in line]
+    trained = [line.split(":")[0] for text in printed for line in text.splitlines() if ": done, " in line]
     assert sorted(trained) == sorted(CELLS)
     assert entries(home / "whole") == entries(whole)
     assert not list(home.rglob("*.claim-*"))
@@ -218,7 +218,7 @@ def test_a_dry_run_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr()
     assert printed.err.splitlines() == ["measuring chains/coconut", "measuring chains/cot"]
     assert "left: 4 runs" in printed.out
-    assert "GB to keep" in printed.out
+    assert "MB to keep" in printed.out
     assert sorted(home.rglob("*")) == before
 
 
@@ -233,18 +233,41 @@ def test_other_data_and_other_options_are_refused(home: Path, capsys: pytest.Cap
     assert {path for path in before if after[path] != before[path]} == {home / "run" / "table.yaml"}
 
 
+def test_only_needs_no_data_of_what_it_leaves_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chains: Any = TABLE["datasets"]
+    elsewhere = {**chains["chains"], "test": "none.json", "options": {"data": {"train": "no.json", "valid": "no.json"}}}
+    change(datasets={**chains, "far": elsewhere})
+    only = "--only=row=cot,dataset=chains,seed=0"
+    assert main(["table", "table.yaml", "--run=run", only, "--dry-run"]) == 0
+    assert main(["table", "table.yaml", "--run=run", only]) == 0
+    assert [entry["dataset"] for entry in entries(home / "run")] == ["chains"]
+    assert "table.yaml: datasets.far: no.json: no such file" in refused(capsys)
+
+
+def test_a_test_file_with_unknown_words_is_refused_before_training(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "other.json").write_text('[{"question": "Is Tom a wumpus?", "steps": [], "answer": "yes"}]')
+    change(datasets={"chains": {**TABLE["datasets"]["chains"], "test": "other.json"}})  # type: ignore[index]
+    assert "other.json: 'Is', 'Tom'" in refused(capsys, "--only=row=cot,seed=0")
+    assert not (home / "run" / "chains" / "cot" / "seed-0" / "config.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"test": "data/valid.json"}, "is the data.valid of row coconut as well"),
-        ({"test": "copy.json"}, "is the data.valid of row coconut as well"),
-        ({"test": "data/train.json"}, "is the data.train of row coconut as well"),
+        ({"test": "data/valid.json"}, "is the data.valid of row cot as well"),
+        ({"test": "copy.json"}, "is the data.valid of row cot as well"),
+        ({"test": "data/train.json"}, "is the data.train of row cot as well"),
         ({"test": "data/none.json"}, "no such file"),
         ({"recipe": "none.yaml"}, "none.yaml: no such recipe"),
         ({"start_from": {"coconut": "sot"}}, "there is no row sot"),
         ({"start_from": {"coconut": "cot", "cot": "coconut"}}, "circle"),
         ({"rows": {"cot": {"train": {"max_new_tokens": 9}}}}, "train.max_new_tokens is 9 in row cot and 8"),
-        ({"rows": {"cot": {"data": {"valid": "data/test.json"}}}}, "is the data.valid of row cot"),
+        (
+            {"rows": {"cot": {"data": {"valid": "data/test.json"}}}},
+            "data.valid is data/test.json in row cot and data/valid.json in row coconut",
+        ),
         ({"rows": {"cot": {"train": {"learning": 9}}}}, "datasets.chains.rows.cot: "),
         ({"options": {"data": {"valid": None}}}, "data.valid is missing"),
         ({"published": "mmlu"}, "published is mmlu"),

@@ -113,6 +113,18 @@ def test_eval_writes_the_promised_fields(data: Path, run: Path, tmp_path: Path) 
     assert json.loads(out.read_text())["thoughts"] == 1
 
 
+def test_eval_replaces_no_result_on_other_data(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert main(["eval", str(run), "--data", str(data / "test.json"), "--json", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out.splitlines()[-1]
+    before = out.read_bytes()
+    assert main(["eval", str(run), "--data", str(data / "valid.json"), "--json", str(out)]) == 2
+    assert "holds something else than a result on this data" in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
 def test_generate_answers_and_streams(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     question = records.read(data / "test.json")[0].question
     assert main(["generate", str(run), question, "--thoughts=2"]) == 0

@@ -322,6 +322,13 @@ def test_an_interrupted_fetch_leaves_nothing(
 
 
 @pytest.mark.usefixtures("item")
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["fetch", "tiny", "--out", str(tmp_path / "empty")]) == 0
+    assert (tmp_path / "empty" / "source.json").is_file()
+
+
+@pytest.mark.usefixtures("item")
 def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")

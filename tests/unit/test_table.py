@@ -14,6 +14,7 @@ from latentcot.methods import PauseMultipass
 from latentcot.recipe import shipped
 from latentcot.table import cells
 from latentcot.table.cells import chosen, plan
+from latentcot.table.figure import draw
 from latentcot.table.recipe import published, read_table
 from latentcot.table.render import COLUMNS, as_csv, as_json, latex, markdown
 from latentcot.table.results import Entry, Run, _entry
@@ -73,8 +74,18 @@ def test_all_forms_say_the_same(figures: list[list[tuple[int, float]]]) -> None:
 
 def test_a_run_that_ended_early_is_marked() -> None:
     early = _entry("d", "cot", [Run(**{**vars(run(0, 3, 1.0)), "reached_last_stage": False})], None)
+    whole = _entry("d", "cot", [run(0, 3, 1.0)], None)
     assert "| cot † | 1 |" in markdown([early])
-    assert "published &" not in latex([early])
+    assert "cot$^\\dagger$ &" in latex([early])
+    for text in (markdown, latex):
+        assert "epochs ended before its last stage" in text([early])
+        assert "epochs ended before its last stage" not in text([whole])
+        assert "published" not in text([whole]).lower()
+    assert [row["reached_last_stage"] for row in csv.DictReader(as_csv([early, whole]).splitlines())] == [
+        "False",
+        "True",
+    ]
+    assert "†".encode() in draw([early])["table.svg"]
 
 
 def test_the_papers_figures_parse() -> None:

@@ -99,11 +99,30 @@ def _spelled(word: str) -> str:
 
 def _one_line(error: Exception) -> str:
     """An error's message in one line, with the rows named where a row is unknown."""
-    text = re.sub(r"(required: )(\w+\.)+", r"\1--", " ".join(str(error).split()))
+    text = _plain(re.sub(r"(required: )(\w+\.)+", r"\1--", " ".join(str(error).split())))
     if 'key "method"' in text or "key 'method'" in text:
         rows = ", ".join(name for name in methods.__all__ if name != "Method")
         return f"method: no such row, or an option that it does not have: give one of {rows}, or a dotted name ({text})"
     return text
+
+
+def _plain(text: str) -> str:
+    """The parser's message on a value of the wrong type in words, any other as it is."""
+    found = re.fullmatch(
+        r'Parser key "([\w.]+)": .*?(Expected a .*?)\.? (?:Given value type: .*Given|Got) value: (.*)', text
+    )
+    if found is None:
+        return text
+    types = re.findall(r"Expected a (?:typing\.)?(.*?)(?= - |$)", found[2])
+    words = {"<class 'float'>": "a number", "<class 'int'>": "a whole number", "<class 'bool'>": "true or false"}
+    wanted = [
+        words.get(kind, re.sub(r"Literal\[(.*)\]|<class '(.*)'>", r"\1\2", kind))
+        for kind in types
+        if "NoneType" not in kind
+    ]
+    return f"{found[1]} is {found[3]}: give {' or '.join(wanted)}" + (
+        ", or leave it out" if len(wanted) < len(types) else ""
+    )
 
 
 def _fail(code: int, message: str, debug: bool) -> int:

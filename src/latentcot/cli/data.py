@@ -45,7 +45,9 @@ def make_prosqa(
     from latentcot.data import prosqa
 
     sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
-    _write_splits(out, prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities))
+    _write_splits(
+        _new_files(out), prosqa.make_splits(sizes, seed, nodes=nodes, hops=hops, parents=parents, entities=entities)
+    )
 
 
 def make_walks(
@@ -57,7 +59,7 @@ def make_walks(
     nodes: int = 6,
     hops_min: int = 1,
     hops_max: int = 3,
-    form: Literal["named", "asked"] = "named",
+    form: Literal["named", "asked", "leaf"] = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
 
@@ -70,13 +72,13 @@ def make_walks(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
-        form: named: a line of names for each walk; asked: one walk from the asked entity, a step for each fact, and no
-            options in the question.
+        form: named: a line of names for each walk; asked: one walk from the asked entity, by lot, a step for each fact,
+            and no options in the question; leaf: the same, but a shortest one to a leaf, each leaf as likely.
     """
     from latentcot.data import walks
 
     sizes, hops = {"train": train, "valid": valid, "test": test}, (hops_min, hops_max)
-    _write_splits(out, walks.make_splits(sizes, seed, nodes=nodes, hops=hops, form=form))
+    _write_splits(_new_files(out), walks.make_splits(sizes, seed, nodes=nodes, hops=hops, form=form))
 
 
 def make_prontoqa(
@@ -94,7 +96,9 @@ def make_prontoqa(
     """
     from latentcot.data import prontoqa
 
-    _write_splits(out, prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops))
+    _write_splits(
+        _new_files(out), prontoqa.make_splits({"train": train, "valid": valid, "test": test}, seed, hops=hops)
+    )
 
 
 def make_chains(
@@ -122,17 +126,23 @@ def make_chains(
     from latentcot.data import chains
 
     sizes = {"train": train, "valid": valid, "test": test}
-    _write_splits(out, chains.make_splits(sizes, seed, symbols=symbols, alphabet=alphabet, hops=hops))
+    _write_splits(_new_files(out), chains.make_splits(sizes, seed, symbols=symbols, alphabet=alphabet, hops=hops))
 
 
-def _write_splits(out: Path, splits: dict[str, Any]) -> None:
+def _new_files(out: Path) -> dict[str, Path]:
+    """The files of the three splits, before anything is made; UserError if one is there."""
+    files = {name: out / f"{name}.json" for name in ("train", "valid", "test")}
+    refuse_existing(*files.values())
+    return files
+
+
+def _write_splits(files: dict[str, Path], splits: dict[str, Any]) -> None:
     from latentcot.data import records
 
-    files = {name: out / f"{name}.json" for name in splits}
-    refuse_existing(*files.values())
-    for name, file in files.items():
-        records.write(file, splits[name])
-        print(f"{file}: {len(splits[name]):,} questions, sha256 {records.digest(splits[name])}")
+    for name, examples in splits.items():
+        file = files[name]
+        records.write(file, examples)
+        print(f"{file}: {len(examples):,} questions, sha256 {records.digest(examples)}")
 
 
 def convert_data(
@@ -185,7 +195,7 @@ def split_data(
     """
     from latentcot.data.holdout import hold_out
 
-    _write_splits(out, hold_out(_filtered(sources, columns, filter), {"valid": valid, "test": test}, seed))
+    _write_splits(_new_files(out), hold_out(_filtered(sources, columns, filter), {"valid": valid, "test": test}, seed))
 
 
 def _filtered(sources: list[str], columns: Columns, limits: Filter) -> list[Example]:

@@ -80,14 +80,16 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
     from rich.console import Console
 
     from latentcot.table.build import build, require_folder, show, show_estimate
-    from latentcot.table.cells import chosen, plan
+    from latentcot.table.cells import chosen, plan, require_unseen
     from latentcot.table.recipe import read_table
 
     table, console = read_table(recipe), Console()
     if dry_run:
         cells = plan(table, run, recipe)
+        wanted = chosen(cells, only)
+        require_unseen(wanted, recipe)
         require_folder(run, cells)
-        show_estimate(chosen(cells, only), jobs, console)
+        show_estimate(wanted, jobs, console)
     else:
         show(build(table, run, recipe, only, jobs, console), console)
         print(run / "table.md")
@@ -123,18 +125,20 @@ def run_eval(
     from latentcot.training.trainer import write_lines
 
     examples = list(islice(records.stream(data, columns), limit))
+    digest = records.digest(examples)
+    written = json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json"
+    _require_own(written, digest)
     loaded = load(checkpoint)
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
-        "row": loaded.row, **result.metrics(), "data": data, "sha256": records.digest(examples),
+        "row": loaded.row, **result.metrics(), "data": data, "sha256": digest,
     }  # fmt: skip
-    _write_json(
-        json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json", metrics
-    )
+    _write_json(written, metrics)
     if predictions is not None:
         write_lines(predictions, result.records())
     for name, value in metrics.items():
-        print(f"{name:20} {f'{value:.4g}' if isinstance(value, float) else value}")
+        print(f"{name:20} {_shown(value)}")
+    print(written)
 
 
 def run_generate(
@@ -199,6 +203,24 @@ def run_report(run: Path, out: Path | None = None, data: str | list[str] | None 
     from latentcot.report.run import report
 
     print(report(run, run / "report.html" if out is None else out, data, limit))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _require_own(file: Path, digest: str) -> None:
+    """UserError if the file is there and holds anything but a result on the same examples."""
+    try:
+        held = json_format.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        held = None
+    if not isinstance(held, dict) or held.get("sha256") != digest:
+        raise UserError(f"{file}: holds something else than a result on this data: give --json another file")
 
 
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:

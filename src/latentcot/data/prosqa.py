@@ -176,6 +176,8 @@ def named(example: Example) -> Example:
 
     Every name is found from the one before it alone, as a thought is. UserError if the steps are not facts in a row.
     """
+    if any(step.startswith(" ") for step in example.steps):
+        raise UserError(f"the steps are names in one line already: leave --steps out ({example.question!r:.60})")
     facts = [_FACT.fullmatch(step) for step in example.steps]
     pairs = [(fact[1], fact[2]) for fact in facts if fact]
     if not pairs or len(pairs) < len(facts) or any(a[1] != b[0] for a, b in itertools.pairwise(pairs)):
@@ -336,13 +338,13 @@ def _example(graph: Graph, rng: random.Random) -> Example:
     }
     return Example(
         question=" ".join([*facts, f"Is {asked} a {options[0]} or {options[1]}?"]),
-        steps=tuple(graph.fact(edge) for edge in _shortest_path(graph, rng)),
+        steps=tuple(graph.fact(edge) for edge in shortest_path(graph, rng)),
         answer=graph.fact((graph.root, graph.target)),
         extra=extra,
     )
 
 
-def _shortest_path(graph: Graph, rng: random.Random) -> list[Edge]:
+def shortest_path(graph: Graph, rng: random.Random) -> list[Edge]:
     """Edges of a shortest path from root to target, chosen backwards by lot."""
     far, path, node = graph.distances(graph.root), [], graph.target
     while node != graph.root:

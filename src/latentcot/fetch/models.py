@@ -94,7 +94,7 @@ def fetch(name: str, out: Path | None = None, say: Callable[[str], None] = print
     if name not in CATALOGUE and name not in _shipped():
         raise UserError(f"{name}: no such model: give one of {', '.join([*CATALOGUE, *_shipped()])}")
     out = out or _cache() / name
-    if out.exists():
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         return _complete(out, name)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:

@@ -21,9 +21,9 @@ from rich.table import Table as Screen
 
 from latentcot.core import UserError
 from latentcot.files import write_whole
-from latentcot.table.cells import Cell, chosen, plan
+from latentcot.table.cells import Cell, chosen, plan, require_unseen
 from latentcot.table.recipe import Table
-from latentcot.table.render import accuracy, published, write_all
+from latentcot.table.render import EARLY, accuracy, marked, published, write_all
 from latentcot.table.results import Entry, collect
 from latentcot.table.run import run_cells
 from latentcot.table.work import require_same
@@ -38,6 +38,7 @@ def build(table: Table, run: Path, place: str, only: str | None, jobs: int, cons
     """
     cells = plan(table, run, place)
     wanted = chosen(cells, only)
+    require_unseen(wanted, place)
     require_folder(run, cells)
     run.mkdir(parents=True, exist_ok=True)
     write_whole(run / FILE, _yaml(table).encode())
@@ -68,30 +69,42 @@ def show(entries: Sequence[Entry], console: Console) -> None:
     screen = Screen("data set", "row", "seeds", "accuracy", "tokens", "s/answer", "train s", *paper)
     for entry in entries:
         screen.add_row(
-            entry.dataset, entry.row, str(len(entry.runs)), accuracy(entry), f"{entry.tokens:.1f}",
+            entry.dataset, marked(entry), str(len(entry.runs)), accuracy(entry), f"{entry.tokens:.1f}",
             f"{entry.seconds_per_example:.4f}", f"{mean(run.training_seconds for run in entry.runs):.0f}",
             *([published(entry)] if paper else []),
         )  # fmt: skip
     console.print(screen)
+    if any(not entry.reached_last_stage for entry in entries):
+        console.print(EARLY)
 
 
 def show_estimate(cells: Sequence[Cell], jobs: int, console: Console) -> None:
     """Measure and print what the cells that are left will take."""
     from latentcot.table.estimate import estimate
 
-    screen = Screen(Column("run", overflow="fold"), "left", "parameters", "updates", "s/update", "hours")
+    screen = Screen(Column("run", overflow="fold"), "left", "parameters", "updates", "s/update", "time a run")
     found = estimate(cells, partial(print, file=sys.stderr, flush=True))
     for each in found:
         screen.add_row(
             f"{each.dataset}/{each.row}", str(each.runs), f"{each.parameters:,}", f"{each.updates:,}",
-            "-".join(dict.fromkeys(f"{end:.2g}" for end in each.update_seconds)), f"{each.seconds / 3600:.2g}",
+            "-".join(dict.fromkeys(f"{end:.2g}" for end in sorted(each.update_seconds))), _span(each.seconds),
         )  # fmt: skip
     console.print(screen)
-    hours = sum(each.runs * each.seconds for each in found) / 3600
+    seconds = sum(each.runs * each.seconds for each in found)
     kept = sum(each.runs * each.kept for each in found)
     peak = kept + jobs * max((each.while_training for each in found), default=0)
-    console.print(f"left: {sum(each.runs for each in found)} runs, at most about {hours:.2g} hours of one at a time")
-    console.print(f"disk: {kept / 1e9:.2g} GB to keep, up to {peak / 1e9:.2g} GB while {jobs} at a time are trained")
+    runs = sum(each.runs for each in found)
+    console.print(
+        f"left: {runs} run{'s' * (runs != 1)}, about {_span(seconds)} one at a time, or less where stages end early"
+    )
+    console.print(f"disk: {kept / 1e6:,.1f} MB to keep, up to {peak / 1e6:,.1f} MB while {jobs} at a time are trained")
+
+
+def _span(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:,.1f} h"
 
 
 def _yaml(table: Table) -> str:

@@ -15,7 +15,7 @@ from latentcot.core import UserError
 from latentcot.data import records
 from latentcot.data.sources import spelled
 from latentcot.recipe import Layer, merge, read_layers
-from latentcot.table.recipe import DataSet, Table, published
+from latentcot.table.recipe import Table, published
 from latentcot.training.data import read_data
 
 
@@ -157,23 +157,37 @@ def _configs(table: Table, name: str, place: str) -> dict[str, RunConfig]:
             Layer(f"{place}: rows.{row}", options),
             Layer(f"{where}.rows.{row}", dataset.rows.get(row, {})),
         ]
-        configs[row] = merge([*read_layers(dataset.recipe.replace("{row}", row)), *layers])
-        _require_fair(configs, row, dataset, where)
+        try:
+            base = read_layers(dataset.recipe.replace("{row}", row))
+        except UserError as error:
+            raise UserError(f"{where}.recipe: {error}") from error
+        configs[row] = merge([*base, *layers])
+        _require_alike(configs, row, where)
     return configs
 
 
-def _require_fair(configs: Mapping[str, RunConfig], row: str, dataset: DataSet, where: str) -> None:
-    """UserError unless checkpoints are chosen on other data than the test file, and all rows on the same."""
-    config, first = configs[row], next(iter(configs))
+def require_unseen(cells: Sequence[Cell], place: str) -> None:
+    """UserError, with `place` to name the table, if data is not there, or a test file trains or chooses checkpoints."""
+    for cell in cells:
+        where, data = f"{place}: datasets.{cell.dataset}", cell.config.data
+        try:
+            found = hashes(cell)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        for name in ("train", "valid"):
+            if found[name] == found["test"]:
+                raise UserError(
+                    f"{where}.test: {cell.test} is the data.{name} of row {cell.row} as well "
+                    f"({spelled(getattr(data, name))}): give a test file that no run sees"
+                )
+
+
+def _require_alike(configs: Mapping[str, RunConfig], row: str, where: str) -> None:
+    """UserError unless the row has data, and the same as the rows before it."""
+    first = next(iter(configs))
     for name in ("train", "valid"):
-        sources = getattr(config.data, name)
-        if sources is None:
+        if getattr(configs[row].data, name) is None:
             raise UserError(f"{where}: row {row}: data.{name} is missing: give a source of records")
-        if _hashes(config)[name] == digest(dataset.test):
-            raise UserError(
-                f"{where}.test: {dataset.test} is the data.{name} of row {row} as well ({spelled(sources)}): "
-                "give a test file that no run sees"
-            )
     for group, field_name in (("data", "train"), ("data", "valid"), ("train", "max_new_tokens")):
         mine, others = (getattr(getattr(configs[name], group), field_name) for name in (row, first))
         if mine != others:

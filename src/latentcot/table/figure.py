@@ -24,9 +24,9 @@ def draw(entries: Sequence[Entry]) -> dict[str, bytes]:
     )  # fmt: skip
     for axis, dataset in zip(axes[0], datasets, strict=False):
         _panel(axis, [entry for entry in entries if entry.dataset == dataset], rows)
-        axis.set(title=dataset, xlabel="accuracy, %", xlim=(-3, 103))
+        axis.set(title=dataset, xlabel="accuracy, %", xlim=(-3, 106))
     if rows:
-        axes[0, 0].set(yticks=range(len(rows)), yticklabels=[row.replace("_", " ") for row in rows])
+        axes[0, 0].set(yticks=range(len(rows)), yticklabels=[_label(row, entries) for row in rows])
         axes[0, 0].set_ylim(len(rows) - 0.4, -0.6)  # From above, with room for the marks.
         marks = {label: mark for axis in axes[0] for mark, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=2, frameon=False)
@@ -38,6 +38,11 @@ def draw(entries: Sequence[Entry]) -> dict[str, bytes]:
             images[f"table.{kind}"] = buffer.getvalue()
     pyplot.close(figure)
     return images
+
+
+def _label(row: str, entries: Sequence[Entry]) -> str:
+    early = any(entry.row == row and not entry.reached_last_stage for entry in entries)
+    return row.replace("_", " ") + " †" * early
 
 
 def _panel(axis: Axes, entries: Sequence[Entry], rows: Sequence[str]) -> None:

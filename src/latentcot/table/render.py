@@ -19,9 +19,12 @@ from latentcot.table.results import Entry
 
 COLUMNS = (
     "dataset", "row", "seeds", "accuracy", "sd", "low", "high", "pooled_low", "pooled_high", "tokens", "thoughts",
-    "seconds_per_example", "published_accuracy", "published_sd", "published_tokens", "runs",
+    "seconds_per_example", "published_accuracy", "published_sd", "published_tokens", "reached_last_stage", "runs",
+    "code", "train", "valid", "test",
 )  # fmt: skip
-"""Of the CSV. Accuracies are shares; `low` to `high` is the 95% interval."""
+"""Of the CSV. Accuracies are shares; `low` to `high` is the 95% interval; the last three are the data's sha256."""
+
+EARLY = "† has a run whose epochs ended before its last stage: its figures are those of the stage it reached."
 
 SOURCE = "Hao et al. 2024 (arXiv 2412.06769), Table 1: GPT-2"
 
@@ -45,6 +48,11 @@ def accuracy(entry: Entry) -> str:
     return _percent(entry.accuracy) + ("" if entry.sd is None else f" ± {_percent(entry.sd)}")
 
 
+def marked(entry: Entry) -> str:
+    """The row's name, with a mark that `EARLY` explains where it belongs."""
+    return entry.row + ("" if entry.reached_last_stage else " †")
+
+
 def published(entry: Entry) -> str:
     """The paper's accuracy in %, or nothing."""
     if entry.published is None:
@@ -59,6 +67,10 @@ def markdown(entries: Sequence[Entry]) -> str:
     for dataset, group in groupby(entries, key=lambda entry: entry.dataset):
         found = list(group)
         lines += [f"## {dataset}", "", *_main_table(found), "", *_stages(found), "", *_origins(found), ""]
+    if any(not entry.reached_last_stage for entry in entries):
+        lines += [EARLY, ""]
+    if any(entry.published for entry in entries):
+        lines += [f"Published: {SOURCE}.", ""]
     return "\n".join([*lines, *_NOTES, ""])
 
 
@@ -66,7 +78,7 @@ def _main_table(entries: Sequence[Entry]) -> list[str]:
     head = ["row", "seeds", "accuracy %", "95% interval", "95% of answers", "tokens", "s/question"]
     rows = [
         [
-            entry.row + ("" if all(run.reached_last_stage for run in entry.runs) else " †"),
+            marked(entry),
             str(len(entry.runs)),
             accuracy(entry),
             *(f"{_percent(low)} to {_percent(high)}" for low, high in (entry.interval, entry.pooled)),
@@ -110,8 +122,7 @@ _NOTES = (
     "the same way, and checkpoints are chosen on validation alone. ± is the standard deviation over seeds. The 95%",
     "interval is Student's t over seeds, or Wilson's for one seed; that of answers is Wilson's over the answers of all",
     "seeds together. Tokens are written tokens and thoughts. Seconds are wall time in batches, beside whatever else",
-    "ran. † has a run whose epochs ended before its last stage: its figures are those of the stage it reached.",
-    f"Published: {SOURCE}.",
+    "ran.",
 )
 
 
@@ -145,7 +156,10 @@ def _csv_values(entry: Entry) -> dict[str, Any]:
         "thoughts": entry.thoughts,
         "seconds_per_example": entry.seconds_per_example,
         **{f"published_{name}": figures.get(name, "") for name in ("accuracy", "sd", "tokens")},
+        "reached_last_stage": entry.reached_last_stage,
         "runs": " ".join(run.run for run in entry.runs),
+        "code": "; ".join(_unique(run.code for run in entry.runs)),
+        **{name: " ".join(_unique(run.sha256[name] for run in entry.runs)) for name in ("train", "valid", "test")},
     }
 
 
@@ -169,14 +183,20 @@ def latex(entries: Sequence[Entry]) -> str:
     for row in rows:
         found = [cells.get((dataset, row)) for dataset in datasets]
         figures = [f"{_pm(accuracy(e))} & {e.tokens:.1f}" if e is not None else " & " for e in found]
-        lines.append(rf"{_tex(row)} & {' & '.join(figures)} \\")
+        early = r"$^\dagger$" if any(e is not None and not e.reached_last_stage for e in found) else ""
+        lines.append(rf"{_tex(row)}{early} & {' & '.join(figures)} \\")
         if any(e is not None and e.published for e in found):
             paper = [
                 f"{_pm(published(e))} & {e.published['tokens']:.1f}" if e is not None and e.published else " & "
                 for e in found
             ]
             lines.append(rf"\quad published & {' & '.join(paper)} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% published: {SOURCE}", ""])
+    lines += [r"\bottomrule", r"\end{tabular}", "% runs, commits and hashes of the data: table.json"]
+    if not all(entry.reached_last_stage for entry in entries):
+        lines.append(f"% {EARLY.replace('†', 'dagger:')}")
+    if any(entry.published for entry in entries):
+        lines.append(f"% published: {SOURCE}")
+    return "\n".join([*lines, ""])
 
 
 def _pm(text: str) -> str:

@@ -61,6 +61,11 @@ class Entry:
     published: Mapping[str, float] | None
     runs: Sequence[Run]
 
+    @property
+    def reached_last_stage(self) -> bool:
+        """Whether every run did."""
+        return all(run.reached_last_stage for run in self.runs)
+
 
 def collect(table: Table, cells: Sequence[Cell], folder: Path) -> list[Entry]:
     """An entry for each row and data set that has a finished cell, in the table's order."""

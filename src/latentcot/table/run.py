@@ -66,7 +66,7 @@ class Board:
         if cell in self.waiting:
             self.waiting.remove(cell)
         if fault is None:
-            self.say(cell, f"trained, {_accuracy(cell)}")
+            self.say(cell, f"done, {_accuracy(cell)}")
         else:
             self.failed[cell.name] = fault
             self.say(cell, f"failed: {fault}")
@@ -92,7 +92,7 @@ def _here(board: Board, jobs: int) -> None:
         if cell is None:
             time.sleep(POLL_SECONDS)
             continue
-        board.say(cell, "training")
+        board.say(cell, "evaluating again" if (cell.run / "test.json").is_file() else "training")
         try:
             done = run_cell(cell)
         except UserError as error:

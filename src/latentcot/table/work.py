@@ -38,10 +38,25 @@ def run_cell(cell: Cell) -> bool:
     with claim(cell.run) as mine:
         if not mine or is_done(cell):
             return False
+        _require_readable(cell)
         train(cell.config, cell.run)
         shutil.rmtree(cell.run / "resume", ignore_errors=True)
         write_whole(cell.run / "test.json", (json.dumps(_evaluate(cell), indent=2) + "\n").encode())
     return True
+
+
+def _require_readable(cell: Cell) -> None:
+    """UserError, before hours of training, if the model will not be able to read the test questions."""
+    from latentcot.checkpoint import start_tokenizer
+    from latentcot.data import records
+    from latentcot.tokens import encode_questions, texts_of
+    from latentcot.training.data import read_data
+
+    tokenizer = start_tokenizer(cell.config.model, texts_of(read_data(cell.config).train))
+    try:
+        encode_questions([example.question for example in records.read(cell.test)], tokenizer)
+    except UserError as error:
+        raise UserError(f"{cell.test}: {error}") from error
 
 
 def is_done(cell: Cell) -> bool:
