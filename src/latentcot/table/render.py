@@ -121,8 +121,7 @@ _NOTES = (
     "Accuracy is the share of test questions whose text after the last `###` is the gold answer. Every row is asked in",
     "the same way, and checkpoints are chosen on validation alone. ± is the standard deviation over seeds. The 95%",
     "interval is Student's t over seeds, or Wilson's for one seed; that of answers is Wilson's over the answers of all",
-    "seeds together. Tokens are written tokens and thoughts. Seconds are wall time in batches, beside whatever else",
-    "ran.",
+    "seeds together. Tokens are written tokens and thoughts. Seconds are wall time in batches, beside other work.",
 )
 
 
