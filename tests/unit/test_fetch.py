@@ -356,8 +356,8 @@ def test_a_run_that_comes_with_latentcot_answers_questions(
     right = sum(
         same_text(prediction.text, example.answer) for prediction, example in zip(predictions, examples, strict=True)
     )
-    assert right > 45  # Of 60, where chance is 30; by 500 others it is expected to be 54.
-    assert {prediction.thoughts for prediction in predictions} == {4}
+    assert right > 47  # Of 60, where chance is 30; by 500 others it is expected to be 56.
+    assert {prediction.thoughts for prediction in predictions} == {5}
     (folder / "best" / "model.safetensors").write_bytes(b"of an earlier version")
     assert main(["fetch", "prosqa-small"]) == 2
     assert "holds prosqa-small of another version of latentcot" in capsys.readouterr().err
