@@ -233,6 +233,12 @@ def test_other_data_and_other_options_are_refused(home: Path, capsys: pytest.Cap
     assert {path for path in before if after[path] != before[path]} == {home / "run" / "table.yaml"}
 
 
+def test_a_process_that_begins_at_the_same_time_is_no_fault(home: Path) -> None:
+    (home / "run").mkdir()
+    (home / "run" / ".table.yaml.1.tmp").write_text("")
+    assert main(["table", "table.yaml", "--run=run", "--only=row=cot,seed=0"]) == 0
+
+
 def test_only_needs_no_data_of_what_it_leaves_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chains: Any = TABLE["datasets"]
     elsewhere = {**chains["chains"], "test": "none.json", "options": {"data": {"train": "no.json", "valid": "no.json"}}}

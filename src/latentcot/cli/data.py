@@ -59,7 +59,7 @@ def make_walks(
     nodes: int = 6,
     hops_min: int = 1,
     hops_max: int = 3,
-    form: Literal["named", "asked", "leaf"] = "named",
+    form: Literal["named", "asked"] = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
 
@@ -72,8 +72,8 @@ def make_walks(
         nodes: Nodes of the ProsQA graph before isolated ones are dropped.
         hops_min: Fewest hops of the ProsQA question.
         hops_max: Most hops of the ProsQA question.
-        form: named: a line of names for each walk; asked: one walk from the asked entity, by lot, a step for each fact,
-            and no options in the question; leaf: the same, but a shortest one to a leaf, each leaf as likely.
+        form: named: a line of names for each walk; asked: one walk from the asked entity, a step for each fact, and no
+            options in the question.
     """
     from latentcot.data import walks
 

@@ -338,13 +338,13 @@ def _example(graph: Graph, rng: random.Random) -> Example:
     }
     return Example(
         question=" ".join([*facts, f"Is {asked} a {options[0]} or {options[1]}?"]),
-        steps=tuple(graph.fact(edge) for edge in shortest_path(graph, rng)),
+        steps=tuple(graph.fact(edge) for edge in _shortest_path(graph, rng)),
         answer=graph.fact((graph.root, graph.target)),
         extra=extra,
     )
 
 
-def shortest_path(graph: Graph, rng: random.Random) -> list[Edge]:
+def _shortest_path(graph: Graph, rng: random.Random) -> list[Edge]:
     """Edges of a shortest path from root to target, chosen backwards by lot."""
     far, path, node = graph.distances(graph.root), [], graph.target
     while node != graph.root:

@@ -7,8 +7,7 @@ A pretrained model finds, after "Every wumpus is a", the place where that stood 
 nearly all of its training on ProsQA without that, since a question's few steps ask for it only once it knows which way
 to go. Here no search is in the way: nearly every name asks for one look-up, by the name before it alone, as a thought
 is found from the thought before it. One walk alone can be asked for as well, with no option to choose from: then
-nothing but the walk tells what comes after some thoughts. A shortest walk to any leaf is what a question with options
-takes; a walk by lot is seldom as short, and hardly ever goes where a path is narrow.
+nothing but the walk tells what comes after some thoughts.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from latentcot.core import Example
@@ -24,9 +22,8 @@ from latentcot.data import prosqa
 from latentcot.data.graph import Edge, Graph, graph_of
 from latentcot.data.splits import split
 
-Form = Literal["named", "asked", "leaf"]
-"""named: a line of names for each walk. asked: one walk from the asked entity, by lot, a step for each fact. leaf: the
-same, but a shortest one to a leaf, each leaf as likely."""
+Form = Literal["named", "asked"]
+"""named: a line of names for each walk. asked: one walk from the asked entity, a step for each fact."""
 
 LINES = 12
 """Most walks that a question gets: the published graphs take about as many, and longer texts take longer."""
@@ -49,10 +46,6 @@ def make_splits(
         graph = graph_of(example)
         if form == "asked":
             return key, _asked(graph, example.question, _walk(graph, graph.root, set(), rng))
-        if form == "leaf":
-            leaf = rng.choice([node for node in graph.distances(graph.root) if not graph.children[node]])
-            path = prosqa.shortest_path(replace(graph, target=leaf), rng)
-            return key, _asked(graph, example.question, [graph.root, *(child for _, child in path)])
         lines = [" ".join(graph.symbols[node] for node in walk) for walk in _everywhere(graph, rng)]
         return key, Example(example.question, tuple(lines), example.answer)
 

@@ -57,7 +57,9 @@ def require_folder(run: Path, cells: Sequence[Cell]) -> None:
     """UserError if the folder holds anything but this table: files of others, or other runs in its cells' places."""
     if run.exists() and not run.is_dir():
         raise UserError(f"{run}: is a file: give --run a new folder")
-    if run.is_dir() and any(run.iterdir()) and not (run / FILE).is_file():
+    # Another process that begins at the same time may have its draft of the table's file there, under a hidden name.
+    others = run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir())
+    if others and not (run / FILE).is_file():
         raise UserError(f"{run}: holds files that are no table's: give --run a new folder")
     for cell in cells:
         require_same(cell)

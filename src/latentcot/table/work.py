@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from latentcot import provenance
@@ -52,7 +53,11 @@ def _require_readable(cell: Cell) -> None:
     from latentcot.tokens import encode_questions, texts_of
     from latentcot.training.data import read_data
 
-    tokenizer = start_tokenizer(cell.config.model, texts_of(read_data(cell.config).train))
+    def words() -> Iterator[str]:
+        """Read only for a tokenizer that is made of them."""
+        yield from texts_of(read_data(cell.config).train)
+
+    tokenizer = start_tokenizer(cell.config.model, words())
     try:
         encode_questions([example.question for example in records.read(cell.test)], tokenizer)
     except UserError as error:
