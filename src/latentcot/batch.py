@@ -22,7 +22,7 @@ def collate(layouts: Sequence[Layout], pad: int) -> Batch:
     rest, rest_mask = _pad([rest for _, rest, _ in cut], pad)
     labels, _ = _pad([labels for _, _, labels in cut], NO_LABEL)
     thoughts = torch.tensor([layout.thoughts for layout in layouts])
-    return Batch(prompt, prompt_mask, thoughts, rest, rest_mask, labels, thought_token)
+    return Batch(prompt, prompt_mask, thoughts, rest, rest_mask, labels, thought_token, _taught(layouts))
 
 
 def with_idle_rows(batch: Batch, thoughts: Sequence[int]) -> Batch:
@@ -35,7 +35,22 @@ def with_idle_rows(batch: Batch, thoughts: Sequence[int]) -> Batch:
     grown.prompt_mask[size:, :-1] = grown.rest_mask[size:, 1:] = False
     grown.thoughts[size:] = torch.tensor(thoughts)
     grown.labels[size:] = NO_LABEL
+    if grown.taught is not None:
+        grown.taught[size:] = NO_LABEL
     return grown
+
+
+def _taught(layouts: Sequence[Layout]) -> Tensor | None:
+    """[B, T, A]: the tokens that each row's thoughts should hold; None if none of the layouts says."""
+    sets = [layout.taught[: layout.thoughts] for layout in layouts]
+    if not any(sets):
+        return None
+    width = max(len(tokens) for row in sets for tokens in row)
+    taught = torch.full((len(sets), max(map(len, sets)), width), NO_LABEL)
+    for row, columns in zip(sets, taught, strict=True):
+        for tokens, column in zip(row, columns, strict=False):
+            column[: len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+    return taught
 
 
 def _cut(layout: Layout) -> tuple[Ids, Ids, Ids]:

@@ -95,6 +95,9 @@ class DataConfig:
     rename: bool = False
     """Give the individuals and concepts of ProsQA other names in every epoch, each drawn from all there are, so that no
     question is met twice. For word-level models."""
+    frontier: bool = False
+    """What train.thought_loss teaches ProsQA's thoughts: all names that lie so many facts from the asked entity, each
+    as likely, instead of the one that a step names. For steps made by `data convert --steps named`."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ class TrainConfig:
     """Updates over which the learning rate rises from 0."""
     clip: float = 0.0
     """Largest gradient norm; 0 does not clip."""
+    thought_loss: float = 0.0
+    """Weight of teaching each thought, through the LM head, the tokens of the step that it replaces, each as likely:
+    the mean divergence over all thoughts taught is added to the loss. 0, as published: thoughts learn from the target
+    alone. Rows without continuous thoughts have none to teach."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is automatic mixed precision over fp32 weights."""
     eval_every: int = 1
@@ -141,6 +148,8 @@ class TrainConfig:
                 raise UserError(f"train.{name} is {value}: give 1 or more")
         if self.warmup_steps < 0:
             raise UserError(f"train.warmup_steps is {self.warmup_steps}: give 0 or more")
+        if self.thought_loss < 0:
+            raise UserError(f"train.thought_loss is {self.thought_loss}: give 0 or more")
         if not 0 <= self.beta2 < 1:
             raise UserError(f"train.beta2 is {self.beta2}: give 0 or more, and less than 1")
         if self.lr <= 0:
@@ -163,6 +172,10 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.data.frontier and not self.train.thought_loss:
+            raise UserError("data.frontier is what train.thought_loss teaches: give that a weight (1), or leave it out")
 
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:

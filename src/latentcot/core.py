@@ -51,6 +51,8 @@ class Sample:
     question: Ids
     steps: tuple[Ids, ...]
     answer: Ids
+    held: tuple[Ids, ...] = ()
+    """Tokens that a thought in the place of each step should hold, where these are not the step's own."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Layout:
 
     Only the target carries loss, and its first token is predicted at the end of the cue (at the end of the
     prompt where there is neither cue nor thought). `thought_token` is fed at the latent positions; with None
-    the last hidden state is.
+    the last hidden state is. `taught` says which tokens each thought should hold, if that is taught, the first first.
     """
 
     prompt: Ids
@@ -129,6 +131,7 @@ class Layout:
     cue: Ids
     target: Ids
     thought_token: int | None = None
+    taught: tuple[Ids, ...] = ()
 
     def __post_init__(self) -> None:
         if self.thoughts and not self.cue:
@@ -144,7 +147,8 @@ class Batch:
     """Layouts as tensors. B rows, P prompt columns (padded on the left), R rest columns (padded on the right).
 
     `rest` is the cue and the target without its last token; `labels[:, j]` is what must be predicted at rest
-    column j, or `NO_LABEL`. A layout without a cue lends its last prompt token to the rest.
+    column j, or `NO_LABEL`. A layout without a cue lends its last prompt token to the rest. `taught[:, j]` holds the
+    tokens that a row's thought j should hold, filled up with `NO_LABEL`; None where no thought is taught.
     """
 
     prompt: Int[Tensor, "B P"]
@@ -154,6 +158,7 @@ class Batch:
     rest_mask: Bool[Tensor, "B R"]
     labels: Int[Tensor, "B R"]
     thought_token: int | None = None
+    taught: Int[Tensor, "B T A"] | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""
@@ -164,7 +169,8 @@ class Batch:
         return replace(self, **{name: tensor[rows] for name, tensor in self._tensors().items()})
 
     def _tensors(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thought_token"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thought_token"}
+        return {name: tensor for name, tensor in values.items() if tensor is not None}
 
 
 @dataclass(frozen=True)
@@ -173,20 +179,24 @@ class Latent:
 
     `states[:, 0]` is the last hidden state at the end of the prompt and `states[:, i]` the one at thought column
     i, so thought i was fed `states[:, i - 1]`. Rows with fewer than N thoughts hold their prompt's state in the
-    first columns, which `mask` marks as idle.
+    first columns, which `mask` marks as idle. `said` is what the LM head makes of the states, logits over the
+    vocabulary V, for a batch whose thoughts are taught, and has no columns for others.
     """
 
     cache: Cache
     mask: Bool[Tensor, "B P+N"]
     states: Float[Tensor, "B N+1 H"]
+    said: Float[Tensor, "B S V"]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the thought loop returns for a batch: logits over the vocabulary V at the rest columns, and the states."""
+    """What the thought loop returns for a batch: logits over the vocabulary V at the rest columns, and the states, with
+    what the LM head makes of them (see `Latent`)."""
 
     logits: Float[Tensor, "B R V"]
     states: Float[Tensor, "B N+1 H"]
+    said: Float[Tensor, "B S V"]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def think(model: nn.Module, batch: Batch) -> Trace:
     if _gaps_are_unsafe(model, batch):
         return _by_number_of_thoughts(model, batch)
     latent = roll(model, batch)
-    return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states)
+    return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
 
 
 def roll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Latent:
@@ -52,23 +52,27 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
     """
     _refuse_checkpointing(model)
     cache = DynamicCache(config=unwrap(model).config)
-    mask, total = batch.prompt_mask, int(batch.thoughts.max())
+    mask, total, say = batch.prompt_mask, int(batch.thoughts.max()), batch.taught is not None
     with _only_where_read(model, read=1):  # A thought's pass has one column, and that is read.
-        state = _last_state(model, mask, cache, input_ids=batch.prompt)
-    states = [state]
-    yield Latent(cache, mask, state)
+        state, spoken = _last_state(model, mask, cache, say, input_ids=batch.prompt)
+    states, said = [state], [spoken]
+    yield Latent(cache, mask, state, spoken)
     for column in range(total):
         # A row with fewer thoughts idles in the first columns, so that all rows finish together.
         active = (batch.thoughts >= total - column)[:, None]
         mask = torch.cat([mask, active], dim=1)
         if batch.thought_token is None:
             thought = state if fed is None else fed[:, column : column + 1]
-            new = _last_state(model, mask, cache, inputs_embeds=thought)
+            inputs = {"inputs_embeds": thought}
         else:
-            new = _last_state(model, mask, cache, input_ids=torch.full_like(batch.prompt[:, :1], batch.thought_token))
-        state = torch.where(active[:, :, None], new, state)
+            inputs = {"input_ids": torch.full_like(batch.prompt[:, :1], batch.thought_token)}
+        news = _last_state(model, mask, cache, say, **inputs)
+        state, spoken = (
+            torch.where(active[:, :, None], new, old) for new, old in zip(news, (state, spoken), strict=True)
+        )
         states.append(state)
-        yield Latent(cache, mask, torch.cat(states, dim=1))
+        said.append(spoken)
+        yield Latent(cache, mask, torch.cat(states, dim=1), torch.cat(said, dim=1))
 
 
 def read(model: nn.Module, latent: Latent, rest: Tensor, rest_mask: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ def fork(latent: Latent, rows: Tensor) -> Latent:
     cache = copy.copy(latent.cache)
     cache.layers = [copy.copy(layer) for layer in latent.cache.layers]
     cache.batch_select_indices(rows)
-    return Latent(cache, latent.mask[rows], latent.states[rows])
+    return Latent(cache, latent.mask[rows], latent.states[rows], latent.said[rows])
 
 
 def target_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -95,6 +99,23 @@ def target_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"
     )
+
+
+def thought_loss(said: Tensor, thoughts: Tensor, taught: Tensor) -> Tensor:
+    """Summed Kullback-Leibler divergence (a scalar, in float32) of what thoughts say from what they are taught to hold.
+
+    `said` [B, N+1, V] are logits at the states of rows with `thoughts` [B] thoughts; `taught` [B, T, A] the tokens that
+    thoughts 0 to T - 1 of each row should hold, each as likely, filled up with `NO_LABEL`. A thought that is taught
+    nothing counts nothing. Step-level supervision of latent reasoning: Wei et al. 2025 (SIM-CoT), here through the
+    model's own head.
+    """
+    known = taught != NO_LABEL
+    count = known.sum(dim=2).clamp(min=1)
+    first = said.shape[1] - 1 - thoughts  # The state that a row's first thought is fed.
+    columns = (first[:, None] + torch.arange(taught.shape[1], device=said.device)).clamp(max=said.shape[1] - 1)
+    told = said[torch.arange(len(said), device=said.device)[:, None], columns].float().log_softmax(dim=-1)
+    likelihood = (told.gather(2, taught.clamp(min=0)) * known).sum(dim=2) / count
+    return (-count.log() * known.any(dim=2) - likelihood).sum()
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
@@ -127,12 +148,16 @@ def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: A
     )
 
 
-def _last_state(model: nn.Module, mask: Tensor, cache: DynamicCache, **inputs: Tensor) -> Tensor:
-    """The last hidden state (after the final norm) of the last column, [B, 1, H]; no logits are computed."""
-    nowhere = torch.empty(0, dtype=torch.long, device=mask.device)
-    output = _forward(model, mask, keep=nowhere, past_key_values=cache, **inputs)
-    state: Tensor = output.hidden_states[-1][:, -1:]
-    return state
+def _last_state(
+    model: nn.Module, mask: Tensor, cache: DynamicCache, say: bool, **inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The last hidden state (after the final norm) of the last column, [B, 1, H], and its logits [B, 1, V].
+
+    Without `say` no logits are computed, and they are [B, 0, V].
+    """
+    keep = 1 if say else torch.empty(0, dtype=torch.long, device=mask.device)
+    output = _forward(model, mask, keep=keep, past_key_values=cache, **inputs)
+    return output.hidden_states[-1][:, -1:], output.logits
 
 
 def _one_pass(model: nn.Module, batch: Batch) -> Trace:
@@ -141,8 +166,10 @@ def _one_pass(model: nn.Module, batch: Batch) -> Trace:
     mask = torch.cat([batch.prompt_mask, batch.rest_mask], dim=1)
     end = batch.prompt.shape[1]
     with _only_where_read(model, read=ids.shape[1] - end + 1):
-        output = _forward(model, mask, keep=batch.rest.shape[1], input_ids=ids)
-    return Trace(output.logits, output.hidden_states[-1][:, end - 1 : end])
+        say = batch.taught is not None
+        output = _forward(model, mask, keep=batch.rest.shape[1] + say, input_ids=ids)
+    said, logits = output.logits[:, :say], output.logits[:, say:]
+    return Trace(logits, output.hidden_states[-1][:, end - 1 : end], said)
 
 
 def last_feed_forward(model: nn.Module) -> nn.Module | None:
@@ -197,16 +224,19 @@ def _gaps_are_unsafe(model: nn.Module, batch: Batch) -> bool:
 def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
     """The rows with 0 thoughts, then those with 1, ...: no idle columns, at the price of more passes."""
     total = int(batch.thoughts.max())
-    order, logits, states = [], [], []
+    order, logits = [], []
+    states: list[Tensor] = []
+    said: list[Tensor] = []
     for thoughts in batch.thoughts.unique():  # type: ignore[no-untyped-call]
         rows = (batch.thoughts == thoughts).nonzero()[:, 0]
         trace = think(model, batch.take(rows))
-        held = trace.states[:, :1].expand(-1, total - int(thoughts), -1)
         order.append(rows)
         logits.append(trace.logits)
-        states.append(torch.cat([held, trace.states], dim=1))
+        for parts, part in ((states, trace.states), (said, trace.said)):
+            held = part[:, :1].repeat(1, total - int(thoughts), 1)
+            parts.append(torch.cat([held, part], dim=1))
     back = torch.cat(order).argsort()
-    return Trace(torch.cat(logits)[back], torch.cat(states)[back])
+    return Trace(torch.cat(logits)[back], torch.cat(states)[back], torch.cat(said)[back])
 
 
 def _checkpoints_activations(network: PreTrainedModel) -> bool:

@@ -52,10 +52,11 @@ def assert_same(first: Path, second: Path, **tolerance: float) -> None:
         torch.testing.assert_close(weights(second)[name], tensor, **(tolerance or {"atol": 0.0, "rtol": 0.0}))
 
 
-def test_accumulation_changes_nothing(data: DataConfig, tmp_path: Path) -> None:
-    """8 x 1 equals 1 x 8, though the targets differ in length from example to example."""
-    train(config(data, dropout=0.0), tmp_path / "whole")
-    train(config(data, dropout=0.0, micro_batch=1), tmp_path / "pieces")
+@pytest.mark.parametrize("thought_loss", [0.0, 0.5])
+def test_accumulation_changes_nothing(thought_loss: float, data: DataConfig, tmp_path: Path) -> None:
+    """8 x 1 equals 1 x 8, though targets differ in length from example to example, and thoughts in number."""
+    train(config(data, dropout=0.0, thought_loss=thought_loss), tmp_path / "whole")
+    train(config(data, dropout=0.0, thought_loss=thought_loss, micro_batch=1), tmp_path / "pieces")
     assert losses(tmp_path / "pieces") == pytest.approx(losses(tmp_path / "whole"), abs=1e-4)
     assert_same(tmp_path / "whole", tmp_path / "pieces", atol=1e-3, rtol=1e-3)
 

@@ -187,6 +187,27 @@ def named(example: Example) -> Example:
     return replace(example, steps=(pairs[0][0], *(f" {child}" for _, child in pairs)))
 
 
+def frontiers(question: str) -> list[list[str]]:
+    """The names that walks of 0, 1, 2, ... facts from the asked entity end at, until no walk goes on; each set sorted.
+
+    UserError if the text is no ProsQA question, or its facts lead in a circle.
+    """
+    known, _, asked = question.rpartition("Is ")
+    children: dict[str, list[str]] = {}
+    for parent, child in _FACT.findall(known):
+        children.setdefault(parent, []).append(child)
+    frontier = {asked.partition(" a")[0]}
+    if not frontier <= children.keys():
+        raise UserError(f"no ProsQA question, or without a fact about the asked entity: {question!r:.60}")
+    found: list[list[str]] = []
+    while frontier:
+        found.append(sorted(frontier))
+        if len(found) > len(known.split()):
+            raise UserError(f"the facts lead in a circle: {question!r:.60}")
+        frontier = {child for name in frontier for child in children.get(name, ())}
+    return found
+
+
 def statistics(examples: Sequence[Example]) -> dict[str, float]:
     """The rows of `PUBLISHED` for questions with graphs; UserError where there are none.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from latentcot.batch import collate
 from latentcot.core import Example, Ids, Layout, Sample, UserError
 from latentcot.curriculum import Curriculum, draw_stage, stage_at
-from latentcot.data.prosqa import CONCEPTS, NAMES
+from latentcot.data.prosqa import CONCEPTS, NAMES, frontiers
 from latentcot.data.records import reshuffle_facts
 from latentcot.methods import Method
 from latentcot.tokens import Markers, encode_questions
@@ -66,11 +66,15 @@ class TrainingSet(Dataset[Layout]):
         seed: int = 0,
         reshuffle: bool = False,
         rename: bool = False,
+        teach: bool = False,
+        frontier: bool = False,
     ) -> None:
         self.examples, self.tokenizer, self.markers = examples, tokenizer, markers
         self.method, self.curriculum = method, curriculum
         self.seed, self.reshuffle = seed, reshuffle
-        self.kinds = [_tokens_of(names, tokenizer) for names in (NAMES, CONCEPTS)] if rename else []
+        self.kinds = [_tokens_of(names, tokenizer, "rename") for names in (NAMES, CONCEPTS)] if rename else []
+        self.teach = teach
+        self.frontiers = _frontiers(examples, tokenizer) if frontier else []
         self.samples = prepare(examples, tokenizer)
         self.plan = method.plan(curriculum, int(self.samples.chains().max()))
         self.epoch, self.stage = 0, stage_at(self.plan, 0)
@@ -95,12 +99,24 @@ class TrainingSet(Dataset[Layout]):
             texts = [reshuffle_facts(self.examples[i].question, rng) for i, rng in zip(indices, randoms, strict=True)]
             questions = encode_questions(texts, self.tokenizer)
             samples = [replace(sample, question=ids) for sample, ids in zip(samples, questions, strict=True)]
+        if self.frontiers:
+            samples = [replace(s, held=self.frontiers[i]) for i, s in zip(indices, samples, strict=True)]
         if self.kinds:
             samples = [_rename(sample, self.kinds, rng) for sample, rng in zip(samples, randoms, strict=True)]
-        return [
+        layouts = [
             self.method.layout(sample, stage, self.markers, rng)
             for sample, stage, rng in zip(samples, stages, randoms, strict=True)
         ]
+        if self.teach:
+            layouts = [self._taught(layout, sample) for layout, sample in zip(layouts, samples, strict=True)]
+        return layouts
+
+    def _taught(self, layout: Layout, sample: Sample) -> Layout:
+        """The layout with what each of its continuous thoughts should hold: the tokens of the step that it replaces."""
+        if layout.thought_token is not None or not self.curriculum.thoughts_per_step:
+            return layout
+        steps = [step for step in sample.held or sample.steps for _ in range(self.curriculum.thoughts_per_step)]
+        return replace(layout, taught=tuple(steps[: layout.thoughts]))
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Tokens of every question and of its target at the current stage, where mixing and smoothing are left out."""
@@ -122,26 +138,38 @@ class TrainingSet(Dataset[Layout]):
                     )
 
 
-def _tokens_of(names: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Ids:
+def _tokens_of(names: Sequence[str], tokenizer: PreTrainedTokenizerBase, option: str) -> Ids:
     """The token of each name; UserError unless it is one token, and the same at the start of a line and within it."""
     forms = [[name, f" {name}"] for name in names]
     tokens = [tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
     for name, (alone, within) in zip(names, tokens, strict=True):
         if alone != within or len(alone) != 1 or alone[0] == tokenizer.unk_token_id:
             raise UserError(
-                f"data.rename: {name} is no token of this tokenizer: train a word-level model from scratch on ProsQA, "
-                "or leave it out"
+                f"data.{option}: {name} is no token of this tokenizer: train a word-level model from scratch on "
+                "ProsQA, or leave it out"
             )
     return tuple(alone[0] for alone, _ in tokens)
+
+
+def _frontiers(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[tuple[Ids, ...]]:
+    """Of each example, the tokens of the names that lie 0, 1, 2, ... facts from the asked entity."""
+    found = []
+    for number, example in enumerate(examples, 1):
+        try:
+            found.append(frontiers(example.question))
+        except UserError as error:
+            raise UserError(f"data.frontier: record {number}: {error}") from error
+    names = sorted({name for sets in found for names in sets for name in names})
+    tokens = dict(zip(names, _tokens_of(names, tokenizer, "frontiers"), strict=True))
+    return [tuple(tuple(tokens[name] for name in names) for names in sets) for sets in found]
 
 
 def _rename(sample: Sample, kinds: Sequence[Ids], rng: random.Random) -> Sample:
     """The sample with the tokens of each kind exchanged among themselves, the same everywhere."""
     table = {old: new for kind in kinds for old, new in zip(kind, rng.sample(kind, len(kind)), strict=True)}
-    question, *steps, answer = (
-        tuple(table.get(token, token) for token in part) for part in (sample.question, *sample.steps, sample.answer)
-    )
-    return Sample(question, tuple(steps), answer)
+    parts = (sample.question, sample.answer, *sample.steps, *sample.held)
+    question, answer, *rest = (tuple(table.get(token, token) for token in part) for part in parts)
+    return Sample(question, tuple(rest[: len(sample.steps)]), answer, tuple(rest[len(sample.steps) :]))
 
 
 class Collator:
@@ -151,5 +179,4 @@ class Collator:
         self.pad = pad
 
     def __call__(self, layouts: Sequence[Layout]) -> dict[str, Any]:
-        batch = collate(layouts, self.pad)
-        return {field.name: getattr(batch, field.name) for field in fields(batch)}
+        return dict(vars(collate(layouts, self.pad)))

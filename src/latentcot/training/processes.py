@@ -58,13 +58,15 @@ def settle_fsdp(arguments: TrainingArguments, resume: Path | None) -> None:
 
 
 def forget_repeats(batch: Inputs, examples: int, rows: int, rank: int, world: int) -> None:
-    """Take the labels off the examples that accelerate repeats to fill up an epoch's last batch.
+    """Take the labels off the examples that accelerate repeats to fill up an epoch's last batch, thoughts' included.
 
     `batch` is the share of this process, of `rows` rows; the shares follow one another in the order of the ranks.
     """
     real = examples % (rows * world)
     if real:
-        batch["labels"][max(real - rank * rows, 0) :] = NO_LABEL
+        for marks in (batch["labels"], batch.get("taught")):
+            if marks is not None:
+                marks[max(real - rank * rows, 0) :] = NO_LABEL
 
 
 def agree(batches: Sequence[Inputs], model: nn.Module, most: int, accelerator: Accelerator) -> list[Inputs]:

@@ -94,6 +94,8 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
         seed=config.seed,
         reshuffle=config.data.reshuffle,
         rename=config.data.rename,
+        teach=config.train.thought_loss > 0,
+        frontier=config.data.frontier,
     )
     frame = config.method.frame(markers)
     thoughts = dataset.plan[-1].thoughts

@@ -31,7 +31,7 @@ from latentcot.curriculum import stage_at
 from latentcot.evaluation.answers import Evaluation, evaluate
 from latentcot.evaluation.health import check_up, warnings
 from latentcot.files import write_whole
-from latentcot.think import target_loss, think, unwrap
+from latentcot.think import target_loss, think, thought_loss, unwrap
 from latentcot.training.dataset import Collator, TrainingSet, positions_of
 from latentcot.training.grouping import LengthGrouped
 from latentcot.training.processes import Shards, agree, forget_repeats
@@ -115,10 +115,15 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         for batch in batches:
             self.dataset.fed.count(batch)
         targets = sum(int((batch["labels"] != NO_LABEL).sum()) for batch in batches)
+        taught = sum(
+            int((batch["taught"] != NO_LABEL).any(2).sum()) for batch in batches if batch["taught"] is not None
+        )
         if self.shards:
             most = max(stage.thoughts for stage in self.dataset.plan)
             batches = agree(batches, self.model, most, self.accelerator)
-        return batches, self.accelerator.gather(torch.tensor([targets], device=device)).sum()
+        counts: Tensor = self.accelerator.gather(torch.tensor([[targets, taught]], device=device))
+        targets, self.taught = counts.sum(dim=0)
+        return batches, targets
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Six operations for each parameter and position (Kaplan et al. 2020, section 2.1)."""
@@ -136,9 +141,12 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         trace = think(model, batch)
         # DDP averages the gradients of the processes where we need their sum.
         loss = target_loss(trace.logits, batch.labels) * self.accelerator.num_processes / num_items_in_batch
+        if batch.taught is not None:
+            share = self.config.thought_loss * self.accelerator.num_processes / self.taught.clamp(min=1)
+            loss = loss + thought_loss(trace.said, batch.thoughts, batch.taught) * share
         if self.shards:
             # FSDP2 readies a pass's weights for backward only if the loss hangs on what the pass returns.
-            loss = loss + 0 * trace.states.sum()
+            loss = loss + 0 * (trace.states.sum() + trace.said.sum())
         return (loss, trace) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
