@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> DataConfig:
     return DataConfig(train=str(tmp_path / "train.json"), valid=str(tmp_path / "valid.json"), reshuffle=True)
 
 
-def config(data: DataConfig, architecture: str = "llama", dropout: float = 0.0, thought_loss: float = 0) -> RunConfig:
+def config(data: DataConfig, architecture: str = "llama", dropout: float = 0.0, **train: Any) -> RunConfig:
     """Three stages of an epoch, with four updates of two micro-batches each."""
     scratch = Scratch(
         architecture,
@@ -52,7 +52,7 @@ def config(data: DataConfig, architecture: str = "llama", dropout: float = 0.0, 
         curriculum=Curriculum(stages=2, epochs_first=1, epochs_per_stage=1, epochs=3, mix=0.3, number="per_example"),
         model=ModelConfig(scratch=scratch),
         data=data,
-        train=TrainConfig(**settings, thought_loss=thought_loss, keep_stages=True, save_steps=1),
+        train=TrainConfig(**settings, **train, keep_stages=True, save_steps=1),
     )
 
 
@@ -92,6 +92,8 @@ def test_two_processes_are_one(kind: str, data: DataConfig, tmp_path: Path) -> N
     """FSDP2 with weights gathered once an update and, in `resharded`, in every pass; `window` has a sliding window."""
     settings = {"plain": config(data), "dropout": config(data, dropout=0.1), "cut": config(data, dropout=0.1)}
     settings["taught"] = config(data, thought_loss=1.0)
+    if kind == "ddp":
+        settings["muon"] = config(data, optimizer="muon")
     if kind == "fsdp2":
         settings |= {"resharded": config(data), "window": config(data, "gemma3_text")}
     for name, each in settings.items():

@@ -65,6 +65,7 @@ class Interrupted(Exception):
     """Stands for a power cut."""
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize(
     ("update", "save_steps"),
     [(2, 1), (4, None), (5, None), (7, 2), (8, None), (9, 1)],
@@ -73,13 +74,14 @@ class Interrupted(Exception):
 def test_an_interruption_changes_nothing(
     update: int,
     save_steps: int | None,
+    optimizer: str,
     data: DataConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Bit for bit, dropout, mixing, reshuffling and optimizer resets included. There are 4 updates an epoch."""
-    settings = config(data, save_steps=save_steps)
+    settings = config(data, save_steps=save_steps, optimizer=optimizer)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(settings, whole)
     step = trainer_module.ThoughtTrainer.training_step
@@ -117,9 +119,10 @@ def test_a_run_of_an_older_version_goes_on(data: DataConfig, tmp_path: Path) -> 
         train(config(data, beta2=0.9), tmp_path / "run")
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize(("reset", "expected"), [(True, [4, 8]), (False, [])])
 def test_the_optimizer_is_reset_at_stage_changes_only(
-    reset: bool, expected: list[int], data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reset: bool, expected: list[int], optimizer: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
     step = trainer_module.ThoughtTrainer.training_step
@@ -129,14 +132,15 @@ def test_the_optimizer_is_reset_at_stage_changes_only(
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(trainer_module.ThoughtTrainer, "training_step", watched)
-    settings = replace(config(data), curriculum=replace(CURRICULUM, reset_optimizer=reset))
+    settings = replace(config(data, optimizer=optimizer), curriculum=replace(CURRICULUM, reset_optimizer=reset))
     train(settings, tmp_path / "run")
     assert [at for at, entries in seen if entries == 0 and at > 0] == expected
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])  # Llama and GPT-2.
 def test_decay_pulls_at_what_it_is_told_to(
-    dropout: float, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout: float, optimizer: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a learning rate of almost nothing, what an update changes is what decay pulls at: lr * decay of it."""
     for decay in ("all", "matrices"):
@@ -149,7 +153,8 @@ def test_decay_pulls_at_what_it_is_told_to(
 
         with monkeypatch.context() as patch:
             patch.setattr(trainer_module.ThoughtTrainer, "training_step", watched)
-            train(config(data, dropout, lr=1e-9, weight_decay=1e8, decay=decay, beta2=0.5), tmp_path / decay)
+            settings = {"lr": 1e-9, "weight_decay": 1e8, "decay": decay, "beta2": 0.5, "optimizer": optimizer}
+            train(config(data, dropout, **settings), tmp_path / decay)
         first, second = kept[:2]
         pulled = {name for name in first if first[name].any() and (second[name] / first[name]).median() < 0.95}
         matrices = {name for name in first if first[name].ndim > 1}

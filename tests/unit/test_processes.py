@@ -72,7 +72,7 @@ def fsdp(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_fsdp_on_the_cpu_is_not_ddp(fsdp: Any) -> None:
-    settle_fsdp(fsdp, None)
+    settle_fsdp(fsdp, None, "adamw")
     assert fsdp.distributed_state.distributed_type is not DistributedType.MULTI_CPU
 
 
@@ -85,17 +85,17 @@ def test_settings_under_which_thoughts_go_wrong(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=name.lower()):
-        settle_fsdp(fsdp, None)
+        settle_fsdp(fsdp, None, "adamw")
 
 
 def test_a_run_goes_on_as_it_was_begun(fsdp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="without FSDP"):
-        settle_fsdp(fsdp, tmp_path)
+        settle_fsdp(fsdp, tmp_path, "adamw")
     (tmp_path / FSDP_WEIGHTS).touch()
-    settle_fsdp(fsdp, tmp_path)
+    settle_fsdp(fsdp, tmp_path, "adamw")
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     with pytest.raises(UserError, match="with FSDP"):
-        settle_fsdp(fsdp, tmp_path)
+        settle_fsdp(fsdp, tmp_path, "adamw")
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
@@ -112,3 +112,8 @@ def test_what_is_tested_is_what_is_used(kind: str) -> None:
     assert set(real.get("fsdp_config", {})) <= known
     for file in files:
         load_config_from_file(str(file))  # ValueError for a key that it does not know.
+
+
+def test_muon_is_refused_under_fsdp(fsdp: Any) -> None:
+    with pytest.raises(UserError, match="train.optimizer: muon takes a matrix as a whole"):
+        settle_fsdp(fsdp, None, "muon")

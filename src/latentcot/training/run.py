@@ -48,7 +48,7 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
     resume = _last_resume_point(run)
-    settle_fsdp(arguments, resume)
+    settle_fsdp(arguments, resume, config.train.optimizer)
     arguments.distributed_state.wait_for_everyone()  # Until each has looked into the folder.
     if arguments.process_index == 0:
         run.mkdir(parents=True, exist_ok=True)

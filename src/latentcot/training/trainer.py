@@ -34,6 +34,7 @@ from latentcot.files import write_whole
 from latentcot.think import target_loss, think, thought_loss, unwrap
 from latentcot.training.dataset import Collator, TrainingSet, positions_of
 from latentcot.training.grouping import LengthGrouped
+from latentcot.training.optimizer import MuonAndAdamW
 from latentcot.training.processes import Shards, agree, forget_repeats
 
 # Checkpoints of tiny models are less than a second apart; they are told by their numbers as well.
@@ -96,6 +97,16 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             for weight in module.parameters()
         }
         return [name for name, weight in model.named_parameters() if weight.ndim > 1 and id(weight) not in embeddings]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, unless the configuration asks for another."""
+        if self.config.optimizer == "muon" and self.optimizer is None:
+            network, config = unwrap(model or self.model), self.config
+            decayed = self.get_decay_parameter_names(network)
+            made = MuonAndAdamW(network, decayed, lr=config.lr, beta2=config.beta2, decay=config.weight_decay)
+            self.optimizer: torch.optim.Optimizer | None = made
+        ready: torch.optim.Optimizer = super().create_optimizer(model)
+        return ready
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.config.group_by_length:
