@@ -115,5 +115,5 @@ def test_what_is_tested_is_what_is_used(kind: str) -> None:
 
 
 def test_muon_is_refused_under_fsdp(fsdp: Any) -> None:
-    with pytest.raises(UserError, match="train.optimizer: muon takes a matrix as a whole"):
+    with pytest.raises(UserError, match=r"train\.optimizer: muon needs whole matrices"):
         settle_fsdp(fsdp, None, "muon")

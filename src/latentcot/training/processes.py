@@ -39,7 +39,7 @@ def fsdp_is_wanted() -> bool:
 def settle_fsdp(arguments: TrainingArguments, resume: Path | None, optimizer: str) -> None:
     """Make accelerate's settings of FSDP count, on the CPU too; UserError for those under which thoughts go wrong.
 
-    `resume` is the checkpoint that the run continues from, if there is one, and `optimizer` what `train.optimizer` says.
+    `resume` is the checkpoint that the run continues from, if there is one; `optimizer` is what train.optimizer says.
     """
     wanted = fsdp_is_wanted()
     if resume and (resume / FSDP_WEIGHTS).exists() != wanted:
@@ -47,9 +47,7 @@ def settle_fsdp(arguments: TrainingArguments, resume: Path | None, optimizer: st
     if not wanted:
         return
     if optimizer == "muon":
-        raise UserError(
-            "train.optimizer: muon takes a matrix as a whole, which FSDP spreads over processes: give adamw"
-        )
+        raise UserError("train.optimizer: muon needs whole matrices, and FSDP spreads them over processes: give adamw")
     if os.environ.get("FSDP_VERSION") != "2":
         raise UserError("fsdp_version: thoughts need FSDP2: give 2 (see recipes/accelerate/fsdp2.yaml)")
     if os.environ.get("FSDP_ACTIVATION_CHECKPOINTING") == "true":
