@@ -176,6 +176,8 @@ def _folder(name: str) -> str:
     """The checkpoint folder that a name means: a run's folder means its best; UserError for a path to nothing."""
     if (Path(name) / "best" / "config.json").is_file():
         return str(Path(name) / "best")
+    if (Path(name) / "config.yaml").is_file():
+        raise UserError(f"model.base {name}: a run that has kept no checkpoint yet: finish it, or give another")
     # On the hub are NAME and OWNER/NAME alone.
     if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
         raise UserError(

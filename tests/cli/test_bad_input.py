@@ -271,6 +271,16 @@ def test_a_base_that_is_no_folder(base: str, tmp_path: Path, capsys: pytest.Capt
     assert f"model.base {base}: no such folder" in said
 
 
+def test_a_base_that_is_not_trained_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "make", "chains", "--out", str(tmp_path), "--train=8", "--valid=1", "--test=1"]) == 0
+    capsys.readouterr()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text("seed: 0\n")
+    data = [f"--data.{name}={tmp_path / name}.json" for name in ("train", "valid")]
+    said = refused(capsys, "train", "--run", tmp_path / "run", f"--model.base={tmp_path / 'begun'}", *data)
+    assert "a run that has kept no checkpoint yet: finish it" in said
+
+
 def test_help_and_configuration_do_not_import_torch() -> None:
     code = (
         "import sys; from latentcot.cli import build_parser; import latentcot.data.check; build_parser();"
