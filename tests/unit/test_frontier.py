@@ -16,6 +16,7 @@ from latentcot.tokens import Markers, texts_of, word_tokenizer
 from latentcot.training.dataset import TrainingSet
 
 QUESTIONS = make_splits({"train": 30}, 0, nodes=12, hops=(2, 4))["train"]
+NAMED = [named(question) for question in QUESTIONS]
 STAGES = Curriculum(stages=4, epochs_first=1, epochs_per_stage=1, epochs=5)
 TOKENIZER = word_tokenizer(texts_of([*QUESTIONS, Example(" ".join(NAMES + CONCEPTS), (), "")]))
 
@@ -80,28 +81,27 @@ def test_each_step_of_a_path_is_in_its_frontier() -> None:
 @pytest.mark.parametrize("rename", [False, True])
 def test_thoughts_are_taught_the_frontiers_of_the_question_as_it_stands(rename: bool) -> None:
     asked = walks.make_splits({"train": 10}, 1, nodes=12, hops=(2, 4), form="asked")["train"]
-    for layout in layouts([named(example) for example in [*QUESTIONS, *asked]], rename=rename):
+    for layout in layouts([*NAMED, *map(named, asked)], rename=rename):
         question = TOKENIZER.decode(list(layout.prompt)).strip("\n")
         assert words(layout) == [set(names) for names in frontiers(question)[:4]]
         assert layout.thoughts == 4
 
 
 def test_without_frontiers_thoughts_are_taught_their_steps() -> None:
-    examples = [named(example) for example in QUESTIONS]
-    for example, layout in zip(examples, layouts(examples, 2, frontier=False), strict=True):
+    for example, layout in zip(NAMED, layouts(NAMED, 2, frontier=False), strict=True):
         assert words(layout) == [{step.strip()} for step in example.steps[:2]]
     twice = replace(STAGES, thoughts_per_step=2)
-    for example, layout in zip(examples, layouts(examples, 2, frontier=False, curriculum=twice), strict=True):
+    for example, layout in zip(NAMED, layouts(NAMED, 2, frontier=False, curriculum=twice), strict=True):
         assert words(layout) == [{step.strip()} for step in example.steps[:2] for _ in range(2)]
 
 
 @pytest.mark.parametrize("method", [PauseAsThought(), PauseMultipass()])
 def test_pauses_are_taught_nothing(method: Method) -> None:
-    assert not any(layout.taught for layout in layouts(QUESTIONS, method=method))
+    assert not any(layout.taught for layout in layouts(NAMED, method=method))
 
 
 def test_stage_0_has_nothing_to_teach() -> None:
-    assert not any(layout.taught for layout in layouts(QUESTIONS, 0))
+    assert not any(layout.taught for layout in layouts(NAMED, 0))
 
 
 def test_a_frontier_that_nothing_would_teach_is_refused() -> None:
@@ -114,4 +114,6 @@ def test_a_frontier_that_nothing_would_teach_is_refused() -> None:
 def test_a_record_without_a_frontier_is_named() -> None:
     strange = Example("Is Tom a rompus or zumpus?", ("Tom",), "Tom is a rompus.")
     with pytest.raises(UserError, match=r"data.frontier: record 31: no ProsQA question"):
-        layouts([*QUESTIONS, strange])
+        layouts([*NAMED, strange])
+    with pytest.raises(UserError, match=r"data.frontier: record 1: its steps are not names in one line"):
+        layouts(QUESTIONS)
