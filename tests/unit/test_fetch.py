@@ -351,13 +351,13 @@ def test_a_run_that_comes_with_latentcot_answers_questions(
         "with": "latentcot",
         "licence": "MIT",
     }
-    examples = prosqa.make_splits({"unseen": 60}, seed=5, nodes=12, hops=(2, 4))["unseen"]
+    examples = prosqa.make_splits({"unseen": 60}, seed=5)["unseen"]
     predictions = answer(load(folder), [example.question for example in examples])
     right = sum(
         same_text(prediction.text, example.answer) for prediction, example in zip(predictions, examples, strict=True)
     )
-    assert right > 47  # Of 60, where chance is 30; by 500 others it is expected to be 56.
-    assert {prediction.thoughts for prediction in predictions} == {5}
+    assert right > 49  # Of 60, where chance is 30; by 500 others it is expected to be 57.
+    assert {prediction.thoughts for prediction in predictions} == {6}
     (folder / "best" / "model.safetensors").write_bytes(b"of an earlier version")
     assert main(["fetch", "prosqa-small"]) == 2
     assert "holds prosqa-small of another version of latentcot" in capsys.readouterr().err
