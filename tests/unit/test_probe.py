@@ -37,6 +37,17 @@ def test_a_fact_that_thoughts_hold_is_found_and_is_no_memory() -> None:
         assert found[fact].selectivity > 0.15
 
 
+def test_names_come_a_thought_later() -> None:
+    """Where steps are names the first thought stands for the asked entity, and the second for what is an edge away."""
+    states = torch.cat([noise(len(CONCEPTS)), frontiers()], dim=1)
+    found = {(one.fact, one.thought): one for one in probe_states(states, GRAPHS, seed=0, behind=1)}
+    assert (
+        found["on the frontier at k", 2].accuracy
+        == by_fact(probe_states(frontiers(), GRAPHS, seed=0))["on the frontier at k"].accuracy
+    )
+    assert found["on the frontier at k", 1].majority == 1  # No concept is no edge away.
+
+
 def test_noise_holds_nothing() -> None:
     for one in probe_states(noise(16), GRAPHS, seed=0):
         assert one.accuracy <= one.majority + 0.02

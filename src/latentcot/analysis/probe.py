@@ -1,9 +1,10 @@
 """Linear probes: which facts of the graph can be read off a thought, and how much of that is the probe's own doing.
 
 A probe is a ridge classifier from a thought to a label of a *concept*, one for each concept and thought: is the concept
-reachable within k edges, is it on the frontier at k, how far is it from the target? The control task of Hewitt and
-Liang (2019) gives each type, here the asked entity, a label drawn once with the odds of the real ones, so that only
-memory can get it right. *Selectivity* is the real accuracy less that of the control.
+reachable within k edges, is it on the frontier at k, how far is it from the target? That is asked of thought k, or of
+thought k + 1 where steps are names, of which the first is the asked entity itself. The control task of Hewitt and Liang
+(2019) gives each type, here the asked entity, a label drawn once with the odds of the real ones, so that only memory
+can get it right. *Selectivity* is the real accuracy less that of the control.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ FAR = 3
 """Distances to the target from here on share a bucket."""
 
 
-def within(graph: Graph, node: int, thoughts: int) -> int:
-    """Whether `thoughts` edges or fewer lead from the asked node to it."""
-    return int(graph.distances(graph.root).get(node, len(graph.symbols)) <= thoughts)
+def within(graph: Graph, node: int, edges: int) -> int:
+    """Whether `edges` edges or fewer lead from the asked node to it."""
+    return int(graph.distances(graph.root).get(node, len(graph.symbols)) <= edges)
 
 
-def frontier(graph: Graph, node: int, thoughts: int) -> int:
-    """Whether it is `thoughts` edges from the asked node."""
-    return int(graph.distances(graph.root).get(node) == thoughts)
+def frontier(graph: Graph, node: int, edges: int) -> int:
+    """Whether it is `edges` edges from the asked node."""
+    return int(graph.distances(graph.root).get(node) == edges)
 
 
-def to_target(graph: Graph, node: int, thoughts: int) -> int:
+def to_target(graph: Graph, node: int, edges: int) -> int:
     """Edges to the target, `FAR` for so many or more, one more than that where none lead there."""
     steps = distances(graph.parents, graph.target).get(node)
     return FAR + 1 if steps is None else min(steps, FAR)
@@ -87,11 +88,11 @@ def probe(
     states = thoughts_of(
         checkpoint, [example.question for example in examples], thoughts=thoughts, batch_size=batch_size
     )
-    return probe_states(states, graphs, seed)
+    return probe_states(states, graphs, seed, behind=int(checkpoint.named_steps))
 
 
-def probe_states(states: Tensor, graphs: Sequence[Graph], seed: int) -> list[Probed]:
-    """`probe` for thoughts [n, K, H] at hand."""
+def probe_states(states: Tensor, graphs: Sequence[Graph], seed: int, behind: int = 0) -> list[Probed]:
+    """`probe` for thoughts [n, K, H] at hand; thought i is asked about i - `behind` edges."""
     order = random.Random(seed).sample(range(len(graphs)), len(graphs))
     training = set(order[: round(TRAIN_SHARE * len(order))])
     homes = {name: rows for name, rows in _homes(graphs).items() if len(training & rows.keys()) >= FEWEST}
@@ -102,7 +103,7 @@ def probe_states(states: Tensor, graphs: Sequence[Graph], seed: int) -> list[Pro
     for column in range(states.shape[1]):
         counts: Counter[tuple[str, str]] = Counter()
         for name, nodes in homes.items():
-            counts += _probe_concept(states[:, column], graphs, nodes, training, column + 1, f"{seed}/{name}")
+            counts += _probe_concept(states[:, column], graphs, nodes, training, column + 1 - behind, f"{seed}/{name}")
         found += [_probed(fact, column + 1, counts) for fact in FACTS]
     return found
 
@@ -118,7 +119,7 @@ def _homes(graphs: Sequence[Graph]) -> dict[str, dict[int, int]]:
 
 
 def _probe_concept(
-    states: Tensor, graphs: Sequence[Graph], nodes: Mapping[int, int], training: set[int], thought: int, seed: str
+    states: Tensor, graphs: Sequence[Graph], nodes: Mapping[int, int], training: set[int], edges: int, seed: str
 ) -> Counter[tuple[str, str]]:
     """How many test questions each fact's probes of one concept get right.
 
@@ -129,8 +130,8 @@ def _probe_concept(
     asked = [graphs[row].symbols[graphs[row].root] for row in rows]
     real, control = {}, {}
     for fact, label_of in FACTS.items():
-        real[fact] = labels = [label_of(graphs[row], nodes[row], thought) for row in rows]
-        drawn = {entity: random.Random(f"{seed}/{fact}/{thought}/{entity}").choice(labels) for entity in set(asked)}
+        real[fact] = labels = [label_of(graphs[row], nodes[row], edges) for row in rows]
+        drawn = {entity: random.Random(f"{seed}/{fact}/{edges}/{entity}").choice(labels) for entity in set(asked)}
         control[fact] = [drawn[entity] for entity in asked]
     hits = iter(_hits(states[rows], [*real.values(), *control.values()], first_test))
     counts = Counter({(fact, "right"): next(hits) for fact in FACTS})
