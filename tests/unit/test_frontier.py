@@ -113,7 +113,7 @@ def test_a_frontier_that_nothing_would_teach_is_refused() -> None:
 
 def test_a_record_without_a_frontier_is_named() -> None:
     strange = Example("Is Tom a rompus or zumpus?", ("Tom",), "Tom is a rompus.")
-    with pytest.raises(UserError, match=r"data.frontier: record 31: no ProsQA question"):
+    with pytest.raises(UserError, match=r"data.frontier: record 31 of data.train: no ProsQA question"):
         layouts([*NAMED, strange])
-    with pytest.raises(UserError, match=r"data.frontier: record 1: its steps are not names in one line"):
+    with pytest.raises(UserError, match=r"data.frontier: record 1 of data.train: its steps are not names in one line"):
         layouts(QUESTIONS)

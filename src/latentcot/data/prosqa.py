@@ -198,7 +198,9 @@ def frontiers(question: str) -> list[list[str]]:
         children.setdefault(parent, []).append(child)
     frontier = {asked.partition(" a")[0]}
     if not frontier <= children.keys():
-        raise UserError(f"no ProsQA question, or without a fact about the asked entity: {question!r:.60}")
+        raise UserError(
+            f"no ProsQA question, or none with a fact about who is asked about: give ProsQA ({question!r:.60})"
+        )
     found: list[list[str]] = []
     while frontier:
         found.append(sorted(frontier))

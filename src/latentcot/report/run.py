@@ -7,6 +7,7 @@ OUT/        its figures as PNG and SVG, and their numbers as CSV and JSON
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -52,7 +53,9 @@ def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
     examples, said = _validation(config) if data is None else (records.read(data), "")
     if examples:
         subject = _subject(run, source, examples[:limit])
-        found += _findings(subject)
+        for finding in _findings(subject):
+            print(finding.title, file=sys.stderr, flush=True)  # One may take half a minute.
+            found.append(finding)
         answers = evaluate(subject.checkpoint, subject.examples[:ANSWERS]).records()
         said = f"{len(subject.examples):,} of {spelled(source)}, sha256 {records.digest(subject.examples)}"
     for finding in found:

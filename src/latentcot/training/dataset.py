@@ -156,11 +156,11 @@ def _frontiers(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) 
     found = []
     for number, example in enumerate(examples, 1):
         try:
+            found.append(frontiers(example.question))
             if len(example.steps) > 1 and not example.steps[1].startswith(" "):
                 raise UserError("its steps are not names in one line: write it with `data convert --steps named`")
-            found.append(frontiers(example.question))
         except UserError as error:
-            raise UserError(f"data.frontier: record {number}: {error}") from error
+            raise UserError(f"data.frontier: record {number} of data.train: {error}") from error
     names = sorted({name for sets in found for names in sets for name in names})
     tokens = dict(zip(names, _tokens_of(names, tokenizer, "frontier"), strict=True))
     return [tuple(tuple(tokens[name] for name in names) for names in sets) for sets in found]

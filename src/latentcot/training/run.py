@@ -57,6 +57,8 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [Progress(dataset)])
     if trainer.accelerator.is_main_process:
         print(describe_data(config, data), flush=True)
+        if resume:
+            print(f"goes on after update {resume.name.rpartition('-')[2]}", flush=True)
     trainer.train(resume_from_checkpoint=resume and str(resume))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
