@@ -111,7 +111,8 @@ class TrainConfig:
     From scratch, strong decay of matrices brings small models to look things up sooner; of embeddings, later."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, as published; muon: Muon for the weight matrices inside the layers and AdamW for the rest, at one learning
-    rate. From scratch, looking things up comes later with muon, and looking up several at once far sooner."""
+    rate. From scratch, looking things up comes later with muon, and looking up several at once far sooner. Not under
+    FSDP2."""
     beta2: float = 0.999
     """AdamW's second beta: how slowly its measure of each gradient's size forgets."""
     batch_size: int = 128
