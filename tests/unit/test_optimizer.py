@@ -1,6 +1,6 @@
 """Muon and AdamW as one optimizer: which of them moves what, and how."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from latentcot.training.optimizer import MuonAndAdamW
 from tests.conftest import tiny_model
 
 
-def stepped(model: PreTrainedModel, parts: Iterator[torch.optim.Optimizer] | list[torch.optim.Optimizer]) -> None:
+def stepped(model: PreTrainedModel, parts: Sequence[torch.optim.Optimizer]) -> None:
     """One update of a loss that every parameter takes part in."""
     torch.manual_seed(1)
     sum((parameter * torch.randn_like(parameter)).sum() for parameter in model.parameters()).backward()
