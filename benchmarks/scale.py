@@ -108,12 +108,12 @@ def saved_layers(shape: Shape, row: Row, autocast: bool) -> int:
 
 
 def saved_cache(shape: Shape, row: Row) -> int:
-    """Bytes of keys and values that autograd saves for a row: each of the n + 2 passes saves a copy of all so far.
+    """Bytes of keys and values that autograd saves for a row: the cache, in which all passes share what they read.
 
     Passes over several columns repeat them for every head that shares them, which a thought's pass does not.
     """
-    heads = shape.heads * (row.prompt + row.columns) + shape.kv_heads * row.looked_back
-    return shape.layers * 2 * BF16 * shape.head_size * heads
+    repeated = shape.heads * (row.prompt + row.columns) if shape.heads > shape.kv_heads else 0
+    return shape.layers * 2 * BF16 * shape.head_size * (shape.kv_heads * row.columns + repeated)
 
 
 def saved_ends(shape: Shape, row: Row, autocast: bool) -> int:

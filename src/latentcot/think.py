@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
+from latentcot.cache import growing_cache
 from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
+from latentcot.dropout import quick_dropout
 
 
 def think(model: nn.Module, batch: Batch) -> Trace:
@@ -28,12 +30,13 @@ def think(model: nn.Module, batch: Batch) -> Trace:
     are computed at the rest columns and nowhere else. N thoughts take N + 2 passes, and no position is computed
     twice; a batch without thoughts takes one.
     """
-    if not batch.thoughts.any():
-        return _one_pass(model, batch)
-    if _gaps_are_unsafe(model, batch):
-        return _by_number_of_thoughts(model, batch)
-    latent = roll(model, batch)
-    return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
+    with quick_dropout(model):
+        if not batch.thoughts.any():
+            return _one_pass(model, batch)
+        if _gaps_are_unsafe(model, batch):
+            return _by_number_of_thoughts(model, batch)
+        latent = roll(model, batch)
+        return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
 
 
 def roll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Latent:
@@ -51,8 +54,8 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
     All share one cache, which the next one extends: `fork` what is to be read before going on.
     """
     _refuse_checkpointing(model)
-    cache = DynamicCache(config=unwrap(model).config)
     mask, total, say = batch.prompt_mask, int(batch.thoughts.max()), batch.taught is not None
+    cache = growing_cache(unwrap(model).config, mask.shape[1] + total + batch.rest.shape[1])
     with _only_where_read(model, read=1):  # A thought's pass has one column, and that is read.
         state, spoken = _last_state(model, mask, cache, say, input_ids=batch.prompt)
     states, said = [state], [spoken]
