@@ -21,6 +21,7 @@ from transformers import DynamicCache, PreTrainedModel
 from latentcot.cache import growing_cache
 from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
 from latentcot.dropout import quick_dropout
+from latentcot.products import joint_gradients
 
 
 def think(model: nn.Module, batch: Batch) -> Trace:
@@ -35,8 +36,9 @@ def think(model: nn.Module, batch: Batch) -> Trace:
             return _one_pass(model, batch)
         if _gaps_are_unsafe(model, batch):
             return _by_number_of_thoughts(model, batch)
-        latent = roll(model, batch)
-        return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
+        with joint_gradients(model):
+            latent = roll(model, batch)
+            return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
 
 
 def roll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Latent:
