@@ -59,8 +59,8 @@ def _updates(sizes: Sizes, shape: Shape, parts: Mapping[str, Any]) -> str:
                 f"{timing.ratio(seconds[PUBLISHED], of_name):.2f}",
                 f"{median(of_name) / floor:.2f}",
                 f"{share(shape, sizes, kind, median(of_name), speed):.0%}",
-                f"{memory[name] / 1e6:,.0f}",
-                f"{memory[name] / memory[ORDINARY]:.2f}",
+                f"{memory[name] / 1e6:,.0f}" if name in memory else "",
+                f"{memory[name] / memory[ORDINARY]:.2f}" if name in memory else "",
             ]
         )
     return _table(head, rows)
