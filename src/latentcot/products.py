@@ -60,7 +60,7 @@ def _addmm(stock: Any, gates: Any, *inputs: Any, **options: Any) -> Tensor:
 
 def _ours(input: Tensor, weight: Tensor) -> bool:
     trained = isinstance(weight, nn.Parameter) and weight.requires_grad
-    return trained and weight.numel() >= LARGE and input.is_floating_point()
+    return trained and weight.numel() >= LARGE and input.is_floating_point() and input.ndim > 1
 
 
 def _through(gates: Any, input: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
