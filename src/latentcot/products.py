@@ -1,7 +1,7 @@
-"""Weights' gradients, once an update: every pass has its own product, and autograd adds up what they give.
+"""Weights' gradients, computed once an update and not once a pass.
 
-A thought's pass has one column a row, so that its gradient of a weight, as large as the weight, costs far more than the
-product itself: it is written, read again and added. Here the columns of all passes wait for one another.
+A thought's pass has one column a row, so that its gradient of a weight, as large as the weight, costs far more to write,
+read again and add than its product does. Here the columns of all passes wait for one another.
 """
 
 from __future__ import annotations
