@@ -1,7 +1,7 @@
 """Weights' gradients, computed once an update and not once a pass.
 
-A thought's pass has one column a row, so that its gradient of a weight, as large as the weight, costs far more to write,
-read again and add than its product does. Here the columns of all passes wait for one another.
+A thought's pass has one column a row, so that its gradient of a weight, as large as the weight, costs far more to
+write, read again and add than its product does. Here the columns of all passes wait for one another.
 """
 
 from __future__ import annotations
