@@ -100,12 +100,16 @@ def _append(room: _Room, *states: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Append(torch.autograd.Function):
+    """`_Room.add`, as autograd needs it."""
+
     @staticmethod
     def forward(ctx: Any, room: _Room, *states: Tensor) -> tuple[Tensor, Tensor]:
+        """All columns of keys and of values."""
         ctx.columns = room.filled
         return room.add(*states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
+        """To the columns held and to the new ones, each its part."""
         return None, *(to[:, :, : ctx.columns] for to in above), *(to[:, :, ctx.columns :] for to in above)

@@ -107,8 +107,11 @@ def _scale(p: float) -> float:
 
 
 class _Dropout(torch.autograd.Function):
+    """Keeps the random bits, two bytes an element, where PyTorch keeps a factor of four."""
+
     @staticmethod
     def forward(ctx: Any, input: Tensor, p: float) -> Tensor:
+        """The input with elements dropped and the others scaled up."""
         ctx.p, bits = p, draw(input.shape)
         ctx.save_for_backward(bits)
         return kept(bits, p, input.dtype).mul_(input).mul_(_scale(p))
@@ -116,6 +119,7 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+        """The same of the gradient, under the same mask."""
         (bits,) = ctx.saved_tensors
         return kept(bits, ctx.p, above.dtype).mul_(above).mul_(_scale(ctx.p)), None
 
@@ -125,6 +129,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float, scale: float) -> Tensor:
+        """The attention's output, [B, H, Q, E], laid out as [B, Q, H, E], which is what layers go on with."""
         query = query.contiguous()
         batch, heads, queries, _ = query.shape
         output = query.new_empty(batch, queries, heads, value.shape[-1]).transpose(1, 2)
@@ -140,6 +145,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of queries, keys and values, summed over the pieces."""
         query, key, value, mask, *bits = ctx.saved_tensors
         to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         above = above.contiguous() * _scale(ctx.p)

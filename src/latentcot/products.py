@@ -82,6 +82,7 @@ class _Gate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, columns: list[Any], turned: bool, dtype: torch.dtype) -> Tensor:
+        """The weight as passes use it: under autocast in its dtype, cast once."""
         ctx.columns, ctx.turned, ctx.dtype = columns, turned, weight.dtype
         ctx.set_materialize_grads(False)
         return weight.to(dtype) if dtype != weight.dtype else weight.view_as(weight)
@@ -89,6 +90,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: None) -> tuple[Tensor, None, None, None]:
+        """The weight's gradient: the prompt's product, and one of the columns of all other passes."""
         now = torch._C._current_graph_task_id()
         passes = sorted((entry[1:] for entry in ctx.columns if entry[0] == now), key=lambda pair: len(pair[0]))
         ctx.columns.clear()
@@ -107,6 +109,7 @@ class _Product(torch.autograd.Function):
     def forward(
         ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, columns: list[Any], turned: bool
     ) -> Tensor:
+        """The product, with the bias added."""
         ctx.save_for_backward(input, weight)
         ctx.columns, ctx.turned = columns, turned
         output = input @ (weight.T if turned else weight)
@@ -115,6 +118,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+        """The input's and the bias's gradient; the weight's is left to the gate."""
         input, weight = ctx.saved_tensors
         # One backward pass may stop before the weights, so the next must not find what it left.
         flat = above.flatten(0, -2)
