@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
+from latentcot.exchange import autocast
+
 SPARE = 64
 """Columns for which room is made, at least, once there is none left."""
 
@@ -35,7 +37,8 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all columns, the new ones behind the others."""
-        new = _as_read(key_states), _as_read(value_states)
+        # As attention will read them, which would cast all columns in every pass, and keep each result.
+        new = autocast(key_states), autocast(value_states)
         if not self.is_initialized:
             self.lazy_initialization(*new)
             self.keys, self.values = (states[:, :, :0] for states in new)
@@ -47,12 +50,6 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         add = _append if torch.is_grad_enabled() else _Room.add
         self.keys, self.values = add(self.room, *held, *new)
         return self.keys, self.values
-
-
-def _as_read(states: Tensor) -> Tensor:
-    """As attention will read them: under autocast it would cast all columns in every pass, and keep each result."""
-    kind = states.device.type
-    return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
 
 
 class _Room:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from numpy import int16
+from numpy.random import SFC64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from latentcot.exchange import autocast, exchanged
 
 LEVELS = 2**16
 """Probabilities are multiples of 1 / LEVELS: an element's fate hangs on 16 random bits."""
@@ -23,6 +28,8 @@ QUERIES = 128
 """Columns whose attention is computed together."""
 WEIGHTS = 2**20
 """Attention weights that are computed together: 4 MiB."""
+TURNED = 16
+"""Columns, up to which products of queries and keys are computed the other way about."""
 FEW = 2**14
 """Elements, fewer than which PyTorch's own is done sooner."""
 
@@ -34,14 +41,9 @@ def quick_dropout(model: nn.Module) -> Iterator[None]:
     if not model.training or next(model.parameters()).device.type != "cpu":
         yield
         return
-    stock = functional.dropout, functional.scaled_dot_product_attention
-    # A TorchFunctionMode would do the same, but would be asked at every access to a tensor's shape as well.
-    functional.dropout = partial(_dropout, stock[0])
-    functional.scaled_dot_product_attention = partial(_attention, stock[1])
-    try:
+    attention = partial(_attention, {})
+    with exchanged((functional, "dropout", _dropout), (functional, "scaled_dot_product_attention", attention)):
         yield
-    finally:
-        functional.dropout, functional.scaled_dot_product_attention = stock
 
 
 def _dropout(stock: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -51,6 +53,7 @@ def _dropout(stock: Any, input: Tensor, p: float = 0.5, training: bool = True, i
 
 
 def _attention(
+    plans: Any,
     stock: Any,
     query: Tensor,
     key: Tensor,
@@ -71,21 +74,19 @@ def _attention(
     if enable_gqa:
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    if attn_mask is None:
-        attn_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool)
-        attn_mask = attn_mask.tril() if is_causal else attn_mask
-    attn_mask = attn_mask[(None,) * (4 - attn_mask.ndim)]
-    mask = attn_mask.expand(len(query), -1, query.shape[2], key.shape[2])
+    query, key, value = autocast(query), autocast(key), autocast(value)
     scale = scale or query.shape[-1] ** -0.5
-    output = _Attention.apply(query, key, value, mask, dropout_p, scale)  # type: ignore[no-untyped-call]
+    plan = _plan(plans, query, key, attn_mask, is_causal)
+    output = _Attention.apply(query, key, value, plan, dropout_p, scale)  # type: ignore[no-untyped-call]
     return output
 
 
 def draw(shape: tuple[int, ...]) -> Tensor:
-    """16 random bits for each element, from PyTorch's generator: a seed repeats and a checkpoint resumes them."""
+    """16 random bits for each element, seeded by PyTorch's generator: a seed repeats and a checkpoint resumes them."""
     count = math.prod(shape)
-    numbers = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    return numbers.view(torch.int16)[:count].view(shape)
+    # PyTorch's own numbers take twice as long, so they are the seed alone.
+    numbers = SFC64(torch.empty(2, dtype=torch.int64).random_().tolist()).random_raw((count + 3) // 4)
+    return torch.from_numpy(numbers.view(int16))[:count].view(shape)
 
 
 def kept(bits: Tensor, p: float, dtype: torch.dtype) -> Tensor:
@@ -124,63 +125,138 @@ class _Dropout(torch.autograd.Function):
         return kept(bits, ctx.p, above.dtype).mul_(above).mul_(_scale(ctx.p)), None
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Rows, their queries, and the keys that any of these may see."""
+
+    rows: slice
+    queries: slice
+    keys: slice
+    hidden: slice
+    """Of the keys, those that some query may not see."""
+    shift: Tensor
+    """Added to the scores of these, [rows, 1 or H, queries, hidden], in the dtype of scores."""
+
+
+def _plan(plans: Any, query: Tensor, key: Tensor, mask: Tensor | None, causal: bool) -> list[_Piece]:
+    """The pieces of an attention, which are the same for all layers of a pass: they share the mask."""
+    name = id(mask), causal, query.shape[:3], key.shape[2], query.dtype
+    if name not in plans:
+        queries, keys = query.shape[2], key.shape[2]
+        if mask is None:
+            full = torch.ones(queries, keys, dtype=torch.bool)
+            full = full.tril() if causal else full
+        else:
+            full = mask
+        full = full[(None,) * (4 - full.ndim)].expand(len(query), -1, queries, keys)
+        # The mask is held, so that no other one gets its name.
+        plans[name] = mask, list(_pieces(full, query.shape[1], _exact(query.dtype)))
+    plan: list[_Piece] = plans[name][1]
+    return plan
+
+
+def _pieces(mask: Tensor, heads: int, dtype: torch.dtype) -> Iterator[_Piece]:
+    """Pieces of at most `WEIGHTS` weights, if a row's are."""
+    least = torch.finfo(dtype).min
+    for first in range(0, mask.shape[2], QUERIES):
+        those = slice(first, min(first + QUERIES, mask.shape[2]))
+        block = mask[:, :, those]
+        if block.dtype == torch.bool:
+            block = torch.zeros(block.shape, dtype=dtype).masked_fill_(~block, least)
+        block = block.to(dtype).clamp(min=least)
+        seen = _span((block > least).flatten(0, 2).any(0))
+        seen = seen if seen.stop else slice(0, 1)
+        hidden = _span((block[..., seen] != 0).flatten(0, 2).any(0))
+        shift = block[..., seen][..., hidden].contiguous()
+        count = max(1, WEIGHTS // (heads * (those.stop - first) * (seen.stop - seen.start)))
+        for row in range(0, len(mask), count):
+            rows = slice(row, min(row + count, len(mask)))
+            yield _Piece(rows, those, seen, hidden, shift[rows])
+
+
+def _span(columns: Tensor) -> slice:
+    """From the first that is true to the last, or nothing."""
+    true = columns.nonzero()
+    return slice(int(true[0]), int(true[-1]) + 1) if len(true) else slice(0, 0)
+
+
 class _Attention(torch.autograd.Function):
     """Weights are computed again going backward (as in FlashAttention, Dao et al. 2022), from the same random bits."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: list[_Piece], p: float, scale: float
+    ) -> Tensor:
         """The attention's output, [B, H, Q, E], laid out as [B, Q, H, E], which is what layers go on with."""
         query = query.contiguous()
         batch, heads, queries, _ = query.shape
         output = query.new_empty(batch, queries, heads, value.shape[-1]).transpose(1, 2)
-        ctx.p, ctx.scale, ctx.pieces, bits = p, scale, list(_pieces(query, mask)), []
-        for rows, those, seen in ctx.pieces:
-            weights = _weights(query[rows, :, those], key[rows, :, seen], mask[rows, :, those, seen], scale)
+        ctx.p, ctx.scale, ctx.plan, bits = p, scale, plan, []
+        for piece in plan:
+            weights = _weights(query, key, piece, scale)
             bits.append(draw(weights.shape))
             weights.mul_(kept(bits[-1], p, weights.dtype))
-            output[rows, :, those] = torch.matmul(weights.to(value.dtype), value[rows, :, seen]).mul_(_scale(p))
-        ctx.save_for_backward(query, key, value, mask, *bits)
+            seen = value[piece.rows, :, piece.keys]
+            output[piece.rows, :, piece.queries] = _times(weights.to(value.dtype), seen, _scale(p))
+        ctx.save_for_backward(query, key, value, *bits)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of queries, keys and values, summed over the pieces."""
-        query, key, value, mask, *bits = ctx.saved_tensors
-        to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        query, key, value, *bits = ctx.saved_tensors
         above = above.contiguous() * _scale(ctx.p)
-        for (rows, those, seen), drawn in zip(ctx.pieces, bits, strict=True):
-            q, k, v, g = query[rows, :, those], key[rows, :, seen], value[rows, :, seen], above[rows, :, those]
-            weights = _weights(q, k, mask[rows, :, those, seen], ctx.scale)
-            keep = kept(drawn, ctx.p, weights.dtype)
-            to_weights = torch.matmul(g, v.mT).to(weights.dtype).mul_(keep)
-            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype).mul_(ctx.scale).to(q.dtype)
-            to_query[rows, :, those] = torch.matmul(to_scores, k)
-            to_key[rows, :, seen] += torch.matmul(to_scores.mT, q)
-            to_value[rows, :, seen] += torch.matmul(weights.mul_(keep).to(v.dtype).mT, g)
+        if len(ctx.plan) == 1 and ctx.plan[0].keys == slice(0, key.shape[2]):
+            whole = _gradients(query, key, value, above, ctx.plan[0], bits[0], ctx.p, ctx.scale)
+            return *whole, None, None, None
+        to_query, to_key, to_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        for piece, drawn in zip(ctx.plan, bits, strict=True):
+            parts = _gradients(query, key, value, above, piece, drawn, ctx.p, ctx.scale)
+            to_query[piece.rows, :, piece.queries] = parts[0]
+            to_key[piece.rows, :, piece.keys] += parts[1]
+            to_value[piece.rows, :, piece.keys] += parts[2]
         return to_query, to_key, to_value, None, None, None
 
 
-def _pieces(query: Tensor, mask: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Rows, queries, and the keys that any of them may see: pieces of at most `WEIGHTS` weights, if a row's are."""
-    batch, heads, queries, _ = query.shape
-    for first in range(0, queries, QUERIES):
-        those = slice(first, min(first + QUERIES, queries))
-        open_ = mask[:, :, those] if mask.dtype == torch.bool else mask[:, :, those] > -torch.inf
-        columns = open_.flatten(0, 2).any(0).nonzero()
-        seen = slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 1)
-        rows = max(1, WEIGHTS // (heads * (those.stop - first) * (seen.stop - seen.start)))
-        for row in range(0, batch, rows):
-            yield slice(row, row + rows), those, seen
+def _gradients(
+    query: Tensor, key: Tensor, value: Tensor, above: Tensor, piece: _Piece, drawn: Tensor, p: float, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a piece adds to the gradients of its queries, and of the keys and values that it sees."""
+    weights = _weights(query, key, piece, scale)
+    query, above = (states[piece.rows, :, piece.queries] for states in (query, above))
+    key, value = (states[piece.rows, :, piece.keys] for states in (key, value))
+    keep = kept(drawn, p, weights.dtype)
+    to_weights = _each_with_each(above, value, 1).mul_(keep)
+    to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype).to(query.dtype)
+    to_value = _times(weights.mul_(keep).to(value.dtype).mT, above, 1)
+    return _times(to_scores, key, scale), _times(to_scores.mT, query, scale), to_value
 
 
-def _weights(query: Tensor, key: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Attention weights [B, H, Q, K] in fp32 at least; those of a query that sees no key mean nothing."""
-    scores = torch.matmul(query, key.mT)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).mul_(scale)
-    least = torch.finfo(scores.dtype).min
-    if mask.dtype == torch.bool:
-        shift = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, least)
-    else:
-        shift = mask.to(scores.dtype).clamp(min=least)
-    return scores.add_(shift).softmax(dim=-1)
+def _weights(query: Tensor, key: Tensor, piece: _Piece, scale: float) -> Tensor:
+    """Attention weights [B, H, Q, K] of a piece in fp32 at least; those of a query that sees no key mean nothing."""
+    scores = _each_with_each(query[piece.rows, :, piece.queries], key[piece.rows, :, piece.keys], scale)
+    scores[..., piece.hidden] += piece.shift
+    return scores.softmax(dim=-1)
+
+
+def _each_with_each(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
+    """Scaled products [B, H, Q, K] of rows [B, H, Q, D] and [B, H, K, D], in fp32 at least.
+
+    With few queries the other way about, or the keys are copied first.
+    """
+    few = queries.shape[2] <= TURNED
+    products = _times(keys, queries.mT, scale).mT if few else _times(queries, keys.mT, scale)
+    return products.to(_exact(products.dtype)).contiguous()
+
+
+def _times(left: Tensor, right: Tensor, scale: float) -> Tensor:
+    """Scaled products of matrices [B, H, I, J] and [B, H, J, K], scaled before they are rounded."""
+    products = left.new_empty(len(left) * left.shape[1], left.shape[2], right.shape[3])
+    products.baddbmm_(left.flatten(0, 1), right.flatten(0, 1), beta=0, alpha=scale)
+    return products.view(*left.shape[:2], *products.shape[1:])
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """What scores of states of this dtype are computed in."""
+    return torch.promote_types(dtype, torch.float32)

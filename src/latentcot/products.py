@@ -1,4 +1,4 @@
-"""Weights' gradients, computed once an update and not once a pass.
+"""Products of columns and weights: gradients of the weights once an update and not once a pass, and a quicker library.
 
 A thought's pass has one column a row, so that its gradient of a weight, as large as the weight, costs far more to
 write, read again and add than its product does. Here the columns of all passes wait for one another.
@@ -6,6 +6,7 @@ write, read again and add than its product does. Here the columns of all passes 
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +18,14 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 
+from latentcot.exchange import autocast, exchanged
+
 LARGE = 2**18
 """Entries of a weight, with fewer of which what is saved is less than what the detour through Python costs."""
+
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and platform.machine() in ("x86_64", "AMD64")
+"""Whether products in fp32 on a CPU go through oneDNN, as PyTorch's in bf16 do. For fp32 PyTorch takes MKL, which on
+AMD's processors is 10% slower where the columns are many, and takes twice as long where they are few."""
 
 
 @contextmanager
@@ -32,23 +39,19 @@ def joint_gradients(model: nn.Module) -> Iterator[None]:
     if not model.training or not torch.is_grad_enabled() or sharded:
         yield
         return
-    stock = functional.linear, torch.addmm
     gates: dict[Tensor, tuple[Tensor, list[Any]]] = {}
-    functional.linear = partial(_linear, stock[0], gates)
-    torch.addmm = partial(_addmm, stock[1], gates)  # GPT-2's layers call it.
-    try:
+    # GPT-2's layers call addmm.
+    with exchanged((functional, "linear", partial(_linear, gates)), (torch, "addmm", partial(_addmm, gates))):
         yield
-    finally:
-        functional.linear, torch.addmm = stock
 
 
-def _linear(stock: Any, gates: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _linear(gates: Any, stock: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ours = _ours(input, weight)
     output: Tensor = _through(gates, input, weight, bias, turned=True) if ours else stock(input, weight, bias)
     return output
 
 
-def _addmm(stock: Any, gates: Any, *inputs: Any, **options: Any) -> Tensor:
+def _addmm(gates: Any, stock: Any, *inputs: Any, **options: Any) -> Tensor:
     output: Tensor
     if not options and len(inputs) == 3 and _ours(*inputs[1:]):
         bias, input, weight = inputs
@@ -64,16 +67,20 @@ def _ours(input: Tensor, weight: Tensor) -> bool:
 
 
 def _through(gates: Any, input: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
-    kind = input.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     if weight not in gates:
         columns: list[Any] = []
-        gate = _Gate.apply(weight, columns, turned, dtype)  # type: ignore[no-untyped-call]
-        gates[weight] = gate, columns
+        gates[weight] = _Gate.apply(weight, columns, turned), columns  # type: ignore[no-untyped-call]
     gate, columns = gates[weight]
-    bias = None if bias is None else bias.to(dtype)
-    args = input.to(dtype), gate, bias, columns, turned
-    output: Tensor = _Product.apply(*args)  # type: ignore[no-untyped-call]
+    bias = None if bias is None else autocast(bias)
+    output: Tensor = _Product.apply(autocast(input), gate, bias, columns, turned)  # type: ignore[no-untyped-call]
+    return output
+
+
+def times(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`torch.nn.functional.linear`, without a gradient."""
+    quick = ONEDNN and input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
+    args = input, weight, bias
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(*args, "none", [], "") if quick else functional.linear(*args)
     return output
 
 
@@ -81,15 +88,16 @@ class _Gate(torch.autograd.Function):
     """What all passes multiply by. Its gradient is due when the last of them, the prompt's, has gone backward."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, columns: list[Any], turned: bool, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, columns: list[Any], turned: bool) -> Tensor:
         """The weight as passes use it: under autocast in its dtype, cast once."""
         ctx.columns, ctx.turned, ctx.dtype = columns, turned, weight.dtype
         ctx.set_materialize_grads(False)
-        return weight.to(dtype) if dtype != weight.dtype else weight.view_as(weight)
+        used = autocast(weight)
+        return weight.view_as(weight) if used is weight else used
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, _: None) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, _: None) -> tuple[Tensor, None, None]:
         """The weight's gradient: the prompt's product, and one of the columns of all other passes."""
         now = torch._C._current_graph_task_id()
         passes = sorted((entry[1:] for entry in ctx.columns if entry[0] == now), key=lambda pair: len(pair[0]))
@@ -99,7 +107,7 @@ class _Gate(torch.autograd.Function):
         if few:
             inputs, above = (torch.cat(parts) for parts in zip(*few, strict=True))
             product.addmm_(*((above.T, inputs) if ctx.turned else (inputs.T, above)))
-        return product.to(ctx.dtype), None, None, None
+        return product.to(ctx.dtype), None, None
 
 
 class _Product(torch.autograd.Function):
@@ -112,8 +120,7 @@ class _Product(torch.autograd.Function):
         """The product, with the bias added."""
         ctx.save_for_backward(input, weight)
         ctx.columns, ctx.turned = columns, turned
-        output = input @ (weight.T if turned else weight)
-        return output if bias is None else output.add_(bias)
+        return times(input, weight if turned else weight.T, bias)
 
     @staticmethod
     @once_differentiable
@@ -123,5 +130,5 @@ class _Product(torch.autograd.Function):
         # One backward pass may stop before the weights, so the next must not find what it left.
         flat = above.flatten(0, -2)
         ctx.columns.append((torch._C._current_graph_task_id(), input.flatten(0, -2), flat))
-        to_input = above @ (weight if ctx.turned else weight.T) if ctx.needs_input_grad[0] else None
+        to_input = times(above, weight.T if ctx.turned else weight) if ctx.needs_input_grad[0] else None
         return to_input, None, flat.sum(0) if ctx.needs_input_grad[2] else None, None, None

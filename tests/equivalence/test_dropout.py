@@ -16,6 +16,8 @@ from latentcot.think import target_loss, think
 from tests.conftest import tiny_model
 
 P = 0.25
+LAYOUTS = [Layout(tuple(range(2, 2 + length)), 2, (5,), (6, 7)) for length in (30, 38)]
+DROPOUT = {"attn_pdrop": P, "resid_pdrop": P, "embd_pdrop": P}
 MASKS = ["none", "causal", "padded", "added", "shared"]
 
 
@@ -66,8 +68,8 @@ def test_attention_is_the_formula(
         behind = torch.ones(queries, keys, dtype=torch.bool)
     full = behind.expand(rows, 1, queries, keys)
     keep = torch.zeros(rows, heads, queries, keys, dtype=torch.double)
-    for (those_rows, those, seen), bits in zip(dropout._pieces(query, full), drawn, strict=True):
-        keep[those_rows, :, those, seen] = dropout.kept(bits, P, torch.double)
+    for piece, bits in zip(dropout._pieces(full, heads, torch.double), drawn, strict=True):
+        keep[piece.rows, :, piece.queries, piece.keys] = dropout.kept(bits, P, torch.double)
     shift = torch.zeros(full.shape).masked_fill(~full, -torch.inf) if full.dtype == torch.bool else full
     scores = query @ key.repeat_interleave(groups, 1).mT * 0.3 + shift
     wanted = (scores.softmax(-1) * keep / (1 - P)) @ value.repeat_interleave(groups, 1)
@@ -103,6 +105,22 @@ def test_attention_in_bfloat16_is_near_that_in_float32() -> None:
             assert all(tensor.dtype == dtype for tensor in found[-1])
     for exact, near in zip(*found, strict=True):
         assert (near.float() - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "qwen3"])
+def test_training_under_autocast_is_near_that_without(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropout, "FEW", 0)
+    model = tiny_model(architecture, **(DROPOUT if architecture == "gpt2" else {"attention_dropout": P})).train()
+    found = []
+    for enabled in (False, True):
+        model.zero_grad()
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = target_loss(think(model, collate(LAYOUTS, 0)).logits, collate(LAYOUTS, 0).labels)
+        loss.backward()
+        found.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+    exact, near = found
+    assert (near - exact).norm() < 0.1 * exact.norm()
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -142,10 +160,6 @@ class Counted(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.calls[func.overloadpacket.__name__] += 1
         return func(*args, **kwargs or {})
-
-
-LAYOUTS = [Layout(tuple(range(2, 2 + length)), 2, (5,), (6, 7)) for length in (30, 38)]
-DROPOUT = {"attn_pdrop": P, "resid_pdrop": P, "embd_pdrop": P}
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

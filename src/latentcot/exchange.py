@@ -1,0 +1,33 @@
+"""Functions of PyTorch that others stand in for, for the time of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def exchanged(*exchanges: tuple[Any, str, Callable[..., Any]]) -> Iterator[None]:
+    """Within it, the function of that module and name is another, which is given the stock one before its arguments.
+
+    A TorchFunctionMode would do the same, but would be asked at every access to a tensor's shape as well.
+    """
+    stock = [getattr(module, name) for module, name, _ in exchanges]
+    for (module, name, function), own in zip(exchanges, stock, strict=True):
+        setattr(module, name, partial(function, own))
+    try:
+        yield
+    finally:
+        for (module, name, _), own in zip(exchanges, stock, strict=True):
+            setattr(module, name, own)
+
+
+def autocast(states: Tensor) -> Tensor:
+    """In the dtype in which products are computed: where autocast is on its own, else that of the states."""
+    kind = states.device.type
+    return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
