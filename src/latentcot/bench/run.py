@@ -19,6 +19,7 @@ from latentcot.bench.floor import Shape, Sizes, Speed
 from latentcot.bench.models import shape_of
 from latentcot.bench.timing import Precision
 from latentcot.core import UserError
+from latentcot.memory import kept_memory
 
 STEPS = 24
 """Thoughts, and cached tokens, that one of each is the mean of."""
@@ -110,11 +111,11 @@ def surroundings() -> dict[str, Any]:
 
 
 def measure_updates(model: PreTrainedModel, setting: Setting) -> dict[str, list[float]]:
-    """Seconds of the forward and backward pass of `coconut`'s update and of the `ordinary` one."""
+    """Seconds of the forward and backward pass of `coconut`'s update and of the `ordinary` one, as `train` runs."""
     contestants = workloads.updates(model, setting.sizes, setting.precision, setting.seed)
-    seconds = timing.alternate(
-        {name: workloads.update_clock(model, update) for name, update in contestants.items()}, setting.repeats
-    )
+    clocks = {name: workloads.update_clock(model, update) for name, update in contestants.items()}
+    with kept_memory():
+        seconds = timing.alternate(clocks, setting.repeats)
     model.zero_grad()
     return seconds
 

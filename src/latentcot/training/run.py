@@ -26,6 +26,7 @@ from latentcot.config import RunConfig, require_same_run, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
 from latentcot.files import write_whole
+from latentcot.memory import kept_memory
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
@@ -59,7 +60,8 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
         print(describe_data(config, data), flush=True)
         if resume:
             print(f"goes on after update {resume.name.rpartition('-')[2]}", flush=True)
-    trainer.train(resume_from_checkpoint=resume and str(resume))
+    with kept_memory():
+        trainer.train(resume_from_checkpoint=resume and str(resume))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
     result = _result(config, data, trainer)
