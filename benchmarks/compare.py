@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from transformers import PreTrainedModel, set_seed
 
 from benchmarks import official
-from benchmarks.compare_table import KEPT, MIXED, ORDINARY, OURS, PUBLISHED, markdown
+from benchmarks.compare_table import MIXED, ORDINARY, OURS, PUBLISHED, markdown
 from benchmarks.parts import Parts, command
 from latentcot.bench import timing, workloads
 from latentcot.bench.floor import Sizes
@@ -54,6 +55,7 @@ def compare(
     repeats: int = 5,
     threads: int | None = None,
     seed: int = 0,
+    keep_memory: bool = True,
 ) -> None:
     """Measure, and write compare.json and compare.md to the folder OUT.
 
@@ -68,6 +70,7 @@ def compare(
         repeats: Measurements that medians are taken of.
         threads: Of the processor (default: PyTorch's choice).
         seed: Of tokens and weights.
+        keep_memory: Whether all updates run in a process that keeps the memory it frees, as `latentcot train` does.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -75,21 +78,20 @@ def compare(
     sizes, model = Sizes(batch, prompt, thoughts, target), build(None, scratch)
     longest = answers.prompt + thoughts + 1 + answers.tokens
     require_positions(model, {"--prompt": sizes.columns + 1, "--answers.prompt": longest})
-    setting = {"sizes": asdict(sizes), "answers": asdict(answers), "scratch": asdict(scratch)}
+    setting = {
+        "sizes": asdict(sizes),
+        "answers": asdict(answers),
+        "scratch": asdict(scratch),
+        "keep_memory": keep_memory,
+    }
     parts = Parts(out / "compare.json", {**setting, "repeats": repeats, "seed": seed})
     updates = contestants(model, sizes, seed)
     clocks = {name: workloads.update_clock(model, update) for name, update in updates.items()}
-    clocks = {
-        OURS: kept(clocks[OURS]),
-        MIXED: kept(clocks[MIXED]),
-        ORDINARY: clocks[ORDINARY],
-        PUBLISHED: clocks[PUBLISHED],
-        KEPT: kept(clocks[PUBLISHED]),
-    }
     answering = answerers(model, sizes, answers, seed)
     parts.get("shape", lambda: asdict(shape_of(model)))
     parts.get("speed", lambda: {name: asdict(timing.speed(model.device, name)) for name in timing.DTYPES})
-    parts.get("updates", lambda: timing.alternate(clocks, repeats))
+    with kept_memory() if keep_memory else nullcontext():
+        parts.get("updates", lambda: timing.alternate(clocks, repeats))
     # The published update takes so many small steps that the profiler's record of them outgrows 24 GB on a CPU.
     parts.get(
         "memory",
@@ -104,17 +106,6 @@ def compare(
     text = markdown(parts.content, f"python -m benchmarks.compare {shlex.join(sys.argv[1:])}")
     write_whole(out / "compare.md", text.encode())
     print(text)
-
-
-def kept(clock: Callable[[], float]) -> Callable[[], float]:
-    """The clock in a process that keeps its memory, as `latentcot train` does, after an update that does not count."""
-
-    def seconds() -> float:
-        with kept_memory():
-            clock()
-            return clock()
-
-    return seconds
 
 
 def contestants(model: PreTrainedModel, sizes: Sizes, seed: int) -> dict[str, Callable[[], None]]:

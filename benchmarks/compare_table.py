@@ -11,7 +11,6 @@ from latentcot.bench.floor import BACKWARD, Shape, Sizes, Speed, operations
 from latentcot.bench.run import PASSES, share
 
 OURS, MIXED, ORDINARY, PUBLISHED = "latentcot", "latentcot, bf16", "ordinary update", "published algorithm"
-KEPT = "published algorithm, memory kept"
 
 
 def markdown(content: Mapping[str, Any], command: str) -> str:
@@ -31,8 +30,9 @@ def markdown(content: Mapping[str, Any], command: str) -> str:
         f"{sizes.thoughts} thoughts and {sizes.target} target tokens. Large matrix products ran at "
         f"{' and '.join(peaks)}; the floor is all operations of an update at that speed (benchmarks/README.md), and "
         "the share of it is reached in operations that latentcot makes: it leaves out a part of the last layer. "
-        "latentcot keeps the memory that it frees, as `latentcot train` does; the others return it to the system, as "
-        "PyTorch does, but for the published algorithm's second line. Memory is the peak of activations and gradients.",
+        f"All updates {'keep' if setting['keep_memory'] else 'return'} the memory that they free"
+        f"{', as in `latentcot train`' if setting['keep_memory'] else ' to the system, as in PyTorch'}. "
+        "Memory is the peak of activations and gradients.",
         _updates(sizes, Shape(**parts["shape"]), parts),
         f"{answers['tokens']} tokens after {answers['prompt']} tokens and {sizes.thoughts} thoughts, seconds a "
         f"question: latentcot {answers['questions']} at once, the published algorithm one by one and without a cache.",
