@@ -33,6 +33,7 @@ def test_large_blocks_are_cleared_once() -> None:
     """64 MiB of pages, when as much was freed right before: before, within, and after."""
     run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     before, kept, after = map(int, run.stdout.split())
-    assert before > 30  # Even if pages are of 2 MiB.
+    if before < 30:  # Even if they are of 2 MiB.
+        pytest.skip("the system does not count pages")
     assert kept < before / 4
     assert after > before / 2
