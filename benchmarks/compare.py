@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -85,11 +85,21 @@ def compare(
         "keep_memory": keep_memory,
     }
     parts = Parts(out / "compare.json", {**setting, "repeats": repeats, "seed": seed})
-    updates = contestants(model, sizes, seed)
-    clocks = {name: workloads.update_clock(model, update) for name, update in updates.items()}
-    answering = answerers(model, sizes, answers, seed)
     parts.get("shape", lambda: asdict(shape_of(model)))
     parts.get("speed", lambda: {name: asdict(timing.speed(model.device, name)) for name in timing.DTYPES})
+    measure_updates(parts, model, contestants(model, sizes, seed), repeats, keep_memory)
+    answering = answerers(model, sizes, answers, seed)
+    parts.get("answers", lambda: timing.alternate(answering, repeats))
+    text = markdown(parts.content, f"python -m benchmarks.compare {shlex.join(sys.argv[1:])}")
+    write_whole(out / "compare.md", text.encode())
+    print(text)
+
+
+def measure_updates(
+    parts: Parts, model: PreTrainedModel, updates: Mapping[str, Callable[[], None]], repeats: int, keep_memory: bool
+) -> None:
+    """Their seconds, and bytes at their peak; afterwards the model has no gradients."""
+    clocks = {name: workloads.update_clock(model, update) for name, update in updates.items()}
     with kept_memory() if keep_memory else nullcontext():
         parts.get("updates", lambda: timing.alternate(clocks, repeats))
     # The published update takes so many small steps that the profiler's record of them outgrows 24 GB on a CPU.
@@ -102,10 +112,6 @@ def compare(
         },
     )
     model.zero_grad()
-    parts.get("answers", lambda: timing.alternate(answering, repeats))
-    text = markdown(parts.content, f"python -m benchmarks.compare {shlex.join(sys.argv[1:])}")
-    write_whole(out / "compare.md", text.encode())
-    print(text)
 
 
 def contestants(model: PreTrainedModel, sizes: Sizes, seed: int) -> dict[str, Callable[[], None]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 def exchanged(*exchanges: tuple[Any, str, Callable[..., Any]]) -> Iterator[None]:
     """Within it, the function of that module and name is another, which is given the stock one before its arguments.
 
+    For all threads alike, so it is for training alone: several threads of a server may answer at once.
     A TorchFunctionMode would do the same, but would be asked at every access to a tensor's shape as well.
     """
     stock = [getattr(module, name) for module, name, _ in exchanges]
