@@ -27,7 +27,7 @@ from latentcot.bench.models import build, shape_of
 from latentcot.bench.run import require_positions
 from latentcot.config import Scratch
 from latentcot.files import write_whole
-from latentcot.memory import kept_memory
+from latentcot.speed.memory import kept_memory
 
 GPT2 = Scratch()
 

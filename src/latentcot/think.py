@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
-from latentcot.cache import growing_cache
 from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
-from latentcot.dropout import quick_dropout
-from latentcot.products import joint_gradients
+from latentcot.speed.cache import growing_cache
+from latentcot.speed.dropout import quick_dropout
+from latentcot.speed.products import joint_gradients
 
 
 def think(model: nn.Module, batch: Batch) -> Trace:

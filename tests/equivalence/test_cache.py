@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import DynamicCache, GPT2Config, PreTrainedModel
 
 from latentcot.batch import collate
-from latentcot.cache import growing_cache
 from latentcot.core import Layout
+from latentcot.speed.cache import growing_cache
 from latentcot.think import unroll
 from tests.conftest import tiny_model
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latentcot import dropout
 from latentcot.batch import collate
 from latentcot.core import Layout
-from latentcot.dropout import quick_dropout
+from latentcot.speed import dropout
+from latentcot.speed.dropout import quick_dropout
 from latentcot.think import target_loss, think
 from tests.conftest import tiny_model
 

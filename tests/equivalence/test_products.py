@@ -9,10 +9,10 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from latentcot import products
 from latentcot.batch import collate
 from latentcot.core import Layout
-from latentcot.products import joint_gradients
+from latentcot.speed import products
+from latentcot.speed.products import joint_gradients
 from latentcot.think import target_loss, think
 from tests.conftest import ARCHITECTURES, tiny_model
 

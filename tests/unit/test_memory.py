@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 FAULTS = """
 from resource import RUSAGE_SELF, getrusage
 import torch
-from latentcot.memory import kept_memory
+from latentcot.speed.memory import kept_memory
 
 def faults():
     torch.ones(2**24)

@@ -19,7 +19,7 @@ from latentcot.bench.floor import Shape, Sizes, Speed
 from latentcot.bench.models import shape_of
 from latentcot.bench.timing import Precision
 from latentcot.core import UserError
-from latentcot.memory import kept_memory
+from latentcot.speed.memory import kept_memory
 
 STEPS = 24
 """Thoughts, and cached tokens, that one of each is the mean of."""

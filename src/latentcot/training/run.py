@@ -26,7 +26,7 @@ from latentcot.config import RunConfig, require_same_run, to_mapping
 from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
 from latentcot.files import write_whole
-from latentcot.memory import kept_memory
+from latentcot.speed.memory import kept_memory
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 
-from latentcot.exchange import autocast, exchanged
+from latentcot.speed.exchange import autocast, exchanged
 
 LARGE = 2**18
 """Entries of a weight, with fewer of which what is saved is less than what the detour through Python costs."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from latentcot.exchange import autocast, exchanged
+from latentcot.speed.exchange import autocast, exchanged
 
 LEVELS = 2**16
 """Probabilities are multiples of 1 / LEVELS: an element's fate hangs on 16 random bits."""

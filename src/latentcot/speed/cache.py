@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-from latentcot.exchange import autocast
+from latentcot.speed.exchange import autocast
 
 SPARE = 64
 """Columns for which room is made, at least, once there is none left."""

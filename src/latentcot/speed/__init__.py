@@ -1,0 +1,1 @@
+"""What makes an update quick. Nothing here changes what is computed, but for rounding and which numbers are random."""
