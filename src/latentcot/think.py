@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
 from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
+from latentcot.speed.attention import quick_attention
 from latentcot.speed.cache import growing_cache
 from latentcot.speed.dropout import quick_dropout
 from latentcot.speed.products import joint_gradients
@@ -31,7 +32,7 @@ def think(model: nn.Module, batch: Batch) -> Trace:
     are computed at the rest columns and nowhere else. N thoughts take N + 2 passes, and no position is computed
     twice; a batch without thoughts takes one.
     """
-    with quick_dropout(model):
+    with quick_dropout(model), quick_attention(model):
         if not batch.thoughts.any():
             return _one_pass(model, batch)
         if _gaps_are_unsafe(model, batch):

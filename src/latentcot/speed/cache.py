@@ -1,10 +1,12 @@
-"""A KV cache that grows in place.
+"""A KV cache that grows in place, and whose columns get the gradients of all thoughts at once.
 
-The stock one copies all that it holds with every thought, and training keeps each copy until the backward pass.
+The stock one copies all that it holds with every thought, and training keeps each copy until the backward pass, in
+which each thought writes, and adds to the others', a gradient as large as all that it holds.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +16,28 @@ from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 from latentcot.speed.exchange import autocast
+from latentcot.speed.waiting import Waiting
 
 SPARE = 64
 """Columns for which room is made, at least, once there is none left."""
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What attention may know of keys or of values [B, H, K, D] that lie in a cache and need a gradient."""
+
+    memory: Tensor
+    """The memory in which they are the first columns, [B, H, columns, D]: products over all of it need no copy. Behind
+    them are the columns that later passes added, or zeros."""
+    gradients: Waiting
+    """For pairs of weights [B, H, Q, columns] and states [B, H, Q, D], of which weights.mT @ states is added to the
+    gradient of the columns: instead of such a product in every pass, which passes `None` for them then."""
+
+
+def grown(*states: Tensor) -> list[Grown]:
+    """Of keys and of values that lie in a growing cache; nothing if some do not."""
+    found: list[Any] = [vars(one).get("grown") for one in states]
+    return [] if None in found else found
 
 
 def growing_cache(config: PretrainedConfig, columns: int) -> DynamicCache:
@@ -46,20 +67,21 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         if self.room is None or not self.room.fits(held, new):
             columns = held[0].shape[2] + new[0].shape[2]
             columns = self.columns if columns <= self.columns else columns + max(SPARE, columns // 4)
-            self.room = _Room(held, new, columns)
-        add = _append if torch.is_grad_enabled() else _Room.add
-        self.keys, self.values = add(self.room, *held, *new)
+            self.room = _Room(new, columns)
+            if held[0].shape[2]:
+                held = self.room.grow(*(states[:, :, :0] for states in held), *held)
+        self.keys, self.values = self.room.grow(*held, *new)
         return self.keys, self.values
 
 
 class _Room:
     """Memory [B, H, columns, D] for keys and for values, of which the first `filled` columns are taken."""
 
-    def __init__(self, held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], columns: int) -> None:
-        self.filled = held[0].shape[2]
-        self.memory = [states.new_empty(*states.shape[:2], columns, states.shape[3]) for states in new]
-        for memory, states in zip(self.memory, held, strict=True):
-            memory[:, :, : self.filled] = states.detach()
+    def __init__(self, new: tuple[Tensor, Tensor], columns: int) -> None:
+        self.filled = 0
+        # Zeros and not just anything, or what a product makes of a column that it does not count could be NaN.
+        self.memory = [states.new_zeros(*states.shape[:2], columns, states.shape[3]).detach() for states in new]
+        self.gradients = Waiting(), Waiting()
 
     def fits(self, held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> bool:
         """Whether the new columns can stand behind those held: these lie here, nothing is behind them, there is room.
@@ -76,37 +98,56 @@ class _Room:
             )
         )
 
-    def add(self, *states: Tensor) -> tuple[Tensor, Tensor]:
-        """All columns, of keys and of values held and then new ones.
+    def grow(self, *states: Tensor) -> tuple[Tensor, Tensor]:
+        """All columns, of keys and of values held and then new ones."""
+        if not torch.is_grad_enabled():
+            return self.write(*states)
+        filled: tuple[Tensor, Tensor] = _Append.apply(self, *states)  # type: ignore[no-untyped-call]
+        for columns, memory, gradients in zip(filled, self.memory, self.gradients, strict=True):
+            vars(columns)["grown"] = Grown(memory, gradients)
+        return filled
+
+    def write(self, *states: Tensor) -> tuple[Tensor, Tensor]:
+        """`grow`, without a gradient.
 
         Through `data`, since autograd counts a write as a change of all that shares the memory: columns that were
         written before do not change.
         """
         first, self.filled = self.filled, self.filled + states[2].shape[2]
-        grown = []
+        filled = []
         for memory, new in zip(self.memory, states[2:], strict=True):
             columns = memory.data.narrow(2, 0, self.filled)
             columns.narrow(2, first, self.filled - first).copy_(new)
-            grown.append(columns)
-        return grown[0], grown[1]
-
-
-def _append(room: _Room, *states: Tensor) -> tuple[Tensor, Tensor]:
-    grown: tuple[Tensor, Tensor] = _Append.apply(room, *states)  # type: ignore[no-untyped-call]
-    return grown
+            filled.append(columns)
+        return filled[0], filled[1]
 
 
 class _Append(torch.autograd.Function):
-    """`_Room.add`, as autograd needs it."""
+    """`_Room.write`, as autograd needs it."""
 
     @staticmethod
     def forward(ctx: Any, room: _Room, *states: Tensor) -> tuple[Tensor, Tensor]:
         """All columns of keys and of values."""
-        ctx.columns = room.filled
-        return room.add(*states)
+        ctx.gradients, ctx.first = room.gradients, room.filled
+        filled = room.write(*states)
+        ctx.end = room.filled
+        ctx.set_materialize_grads(False)
+        return filled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
-        """To the columns held and to the new ones, each its part."""
-        return None, *(to[:, :, : ctx.columns] for to in above), *(to[:, :, ctx.columns :] for to in above)
+    def backward(ctx: Any, *above: Tensor | None) -> tuple[Tensor | None, ...]:
+        """To the columns held and to the new ones, each its part; to the new ones also what was left for later."""
+        held, new = [], []
+        for to, gradients in zip(above, ctx.gradients, strict=True):
+            pairs = gradients.left()
+            if not ctx.first:  # All other columns have had theirs.
+                gradients.forget()
+            part = None if to is None else to[:, :, ctx.first :]
+            if pairs:
+                weights = torch.cat([weights[..., ctx.first : ctx.end] for weights, _ in pairs], dim=2)
+                late = weights.mT @ torch.cat([states for _, states in pairs], dim=2)
+                part = late if part is None else part + late
+            held.append(None if to is None else to[:, :, : ctx.first])
+            new.append(part)
+        return None, *held, *new

@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 
 from latentcot.speed.exchange import autocast, exchanged
+from latentcot.speed.waiting import Waiting
 
 LARGE = 2**18
 """Entries of a weight, with fewer of which what is saved is less than what the detour through Python costs."""
@@ -39,7 +40,7 @@ def joint_gradients(model: nn.Module) -> Iterator[None]:
     if not model.training or not torch.is_grad_enabled() or sharded:
         yield
         return
-    gates: dict[Tensor, tuple[Tensor, list[Any]]] = {}
+    gates: dict[Tensor, tuple[Tensor, Waiting]] = {}
     # GPT-2's layers call addmm.
     with exchanged((functional, "linear", partial(_linear, gates)), (torch, "addmm", partial(_addmm, gates))):
         yield
@@ -68,7 +69,7 @@ def _ours(input: Tensor, weight: Tensor) -> bool:
 
 def _through(gates: Any, input: Tensor, weight: Tensor, bias: Tensor | None, turned: bool) -> Tensor:
     if weight not in gates:
-        columns: list[Any] = []
+        columns = Waiting()
         gates[weight] = _Gate.apply(weight, columns, turned), columns  # type: ignore[no-untyped-call]
     gate, columns = gates[weight]
     bias = None if bias is None else autocast(bias)
@@ -88,7 +89,7 @@ class _Gate(torch.autograd.Function):
     """What all passes multiply by. Its gradient is due when the last of them, the prompt's, has gone backward."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, columns: list[Any], turned: bool) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, columns: Waiting, turned: bool) -> Tensor:
         """The weight as passes use it: under autocast in its dtype, cast once."""
         ctx.columns, ctx.turned, ctx.dtype = columns, turned, weight.dtype
         ctx.set_materialize_grads(False)
@@ -99,10 +100,8 @@ class _Gate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _: None) -> tuple[Tensor, None, None]:
         """The weight's gradient: the prompt's product, and one of the columns of all other passes."""
-        now = torch._C._current_graph_task_id()
-        passes = sorted((entry[1:] for entry in ctx.columns if entry[0] == now), key=lambda pair: len(pair[0]))
-        ctx.columns.clear()
-        *few, (inputs, above) = passes
+        *few, (inputs, above) = sorted(ctx.columns.left(), key=lambda pair: len(pair[0]))
+        ctx.columns.forget()
         product = above.T @ inputs if ctx.turned else inputs.T @ above
         if few:
             inputs, above = (torch.cat(parts) for parts in zip(*few, strict=True))
@@ -114,9 +113,7 @@ class _Product(torch.autograd.Function):
     """`input` [..., I] times a weight, [I, O] or `turned` [O, I]."""
 
     @staticmethod
-    def forward(
-        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, columns: list[Any], turned: bool
-    ) -> Tensor:
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, columns: Waiting, turned: bool) -> Tensor:
         """The product, with the bias added."""
         ctx.save_for_backward(input, weight)
         ctx.columns, ctx.turned = columns, turned
@@ -127,8 +124,7 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
         """The input's and the bias's gradient; the weight's is left to the gate."""
         input, weight = ctx.saved_tensors
-        # One backward pass may stop before the weights, so the next must not find what it left.
         flat = above.flatten(0, -2)
-        ctx.columns.append((torch._C._current_graph_task_id(), input.flatten(0, -2), flat))
+        ctx.columns.leave(input.flatten(0, -2), flat)
         to_input = times(above, weight.T if ctx.turned else weight) if ctx.needs_input_grad[0] else None
         return to_input, None, flat.sum(0) if ctx.needs_input_grad[2] else None, None, None
