@@ -344,7 +344,11 @@ def test_a_run_that_comes_with_latentcot_answers_questions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    earlier = tmp_path / "latentcot" / "prosqa-small" / "source.json"  # Where an earlier version put its own.
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text('{"name": "prosqa-small"}')
     assert main(["fetch", "prosqa-small"]) == 0
+    assert earlier.is_file()
     folder = Path(capsys.readouterr().out.strip().splitlines()[-1])
     assert json.loads((folder / "source.json").read_text()) == {
         "name": "prosqa-small",

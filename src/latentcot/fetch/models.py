@@ -6,6 +6,7 @@ OUT/source.json says what a folder was made from; the rest of it is an ordinary 
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -93,7 +94,7 @@ def fetch(name: str, out: Path | None = None, say: Callable[[str], None] = print
     """
     if name not in CATALOGUE and name not in _shipped():
         raise UserError(f"{name}: no such model: give one of {', '.join([*CATALOGUE, *_shipped()])}")
-    out = out or _cache() / name
+    out = out or _cache() / _folder(name)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         return _complete(out, name)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -132,6 +133,14 @@ def _from_catalogue(name: str, folder: Path, say: Callable[[str], None]) -> dict
 
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentcot"
+
+
+def _folder(name: str) -> str:
+    """In the cache: a run that comes with latentcot lies beside that of another version."""
+    if name not in _shipped():
+        return name
+    weights = (with_package("checkpoints") / name / _WEIGHTS).read_bytes()
+    return f"{name}-{hashlib.sha256(weights).hexdigest()[:8]}"
 
 
 def _is_ours(weights: Path, name: str) -> bool:
