@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from latentcot.speed import dropout
 from latentcot.speed.cache import Grown, grown
-from latentcot.speed.exchange import autocast, exchanged
+from latentcot.speed.exchange import autocast, exchanged, trains_on_cpu
 
 QUERIES = 128
 """Columns whose attention is computed together."""
@@ -43,7 +43,7 @@ INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 def quick_attention(model: nn.Module) -> Iterator[None]:
     """Within it, `torch.nn.functional.scaled_dot_product_attention` is that of this module, for a model that trains on
     a CPU: whatever its class, as long as it calls this function."""
-    if not model.training or next(model.parameters()).device.type != "cpu":
+    if not trains_on_cpu(model):
         yield
         return
     with exchanged((functional, "scaled_dot_product_attention", partial(_attention, {}))):

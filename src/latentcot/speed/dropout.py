@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from latentcot.speed.exchange import exchanged
+from latentcot.speed.exchange import exchanged, trains_on_cpu
 
 LEVELS = 2**16
 """Probabilities are multiples of 1 / LEVELS: an element's fate hangs on 16 random bits."""
@@ -25,7 +25,7 @@ FEW = 2**14
 @contextmanager
 def quick_dropout(model: nn.Module) -> Iterator[None]:
     """Within it, `torch.nn.functional.dropout` is that of this module, for a model that trains on a CPU."""
-    if not model.training or next(model.parameters()).device.type != "cpu":
+    if not trains_on_cpu(model):
         yield
         return
     with exchanged((functional, "dropout", _dropout)):

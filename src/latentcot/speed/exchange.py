@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -32,3 +32,8 @@ def autocast(states: Tensor) -> Tensor:
     """In the dtype in which products are computed: where autocast is on its own, else that of the states."""
     kind = states.device.type
     return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
+
+
+def trains_on_cpu(model: nn.Module) -> bool:
+    """Whether a pass of the model now is one of training, on a CPU."""
+    return model.training and next(model.parameters()).device.type == "cpu"
