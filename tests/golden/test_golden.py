@@ -7,7 +7,7 @@ import pytest
 
 from tests.golden.runs import CONFIGURATIONS, EXPECTED, run_configuration
 
-TOLERANCE = {"coconut_bf16": 1e-2, "coconut_taught_with_muon": 1e-2}
+TOLERANCE = {"coconut_bf16": 5e-3, "coconut_taught_with_muon": 1e-3}
 """Relative; bf16 autocast, and Muon's own products in bf16, round to 8 bits. Everything else is fp32."""
 
 
