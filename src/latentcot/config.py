@@ -87,6 +87,8 @@ class DataConfig:
     columns: Columns = field(default_factory=Columns)
     filter: Filter = field(default_factory=Filter)
     """Which training records to keep."""
+    skip_faults: int = 0
+    """Leave out and count at most so many faulty records, of training and validation together; one more stops."""
     train_limit: int | None = None
     """Use only the first so many training records that the filter keeps."""
     valid_limit: int | None = None

@@ -64,7 +64,7 @@ def add_markers(
 def encode_questions(questions: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
     """Questions, each with its line break, as every row's prompt begins; all in one call of the tokenizer."""
     prefix = _prefix(tokenizer)
-    return [prefix + ids for ids in encode_texts([f"{question}\n" for question in questions], tokenizer)]
+    return [prefix + ids for ids in encode_texts([_question_line(question) for question in questions], tokenizer)]
 
 
 def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerBase) -> list[Sample]:
@@ -89,13 +89,20 @@ def encode_examples(examples: Iterable[Example], tokenizer: PreTrainedTokenizerB
 def texts_of(examples: Iterable[Example]) -> Iterator[str]:
     """The parts of the examples as a model meets them: question, steps and answer of each, in that order.
 
-    Each step is a line, but one that begins with a space goes on in the line of the step before.
+    Each step is a line, but one that begins with a space goes on in the line of the step before; there is none before
+    the first.
     """
     for example in examples:
-        yield f"{example.question}\n"
-        for step, following in itertools.pairwise([*example.steps, ""]):
+        yield _question_line(example.question)
+        first, others = [step.lstrip(" ") for step in example.steps[:1]], example.steps[1:]
+        for step, following in itertools.pairwise([*first, *others, ""]):
             yield step if following.startswith(" ") else f"{step}\n"
         yield f"{ANSWER_MARK} {example.answer}"
+
+
+def _question_line(question: str) -> str:
+    """Return a question as a model meets it, in training and in answering: a line without outer space."""
+    return f"{question.strip()}\n"
 
 
 def _prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:

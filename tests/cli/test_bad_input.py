@@ -32,12 +32,12 @@ def write(path: Path, content: Any) -> Path:
     ("content", "said"),
     [
         ("{not json", "not JSON"),
-        ({"question": 3}, '"question" is a number'),
+        ({"question": ["A?"]}, '"question" is a list'),
         ([], "no records"),
         ([GOOD, {**GOOD, "question": " "}], 'record 2: "question" is empty'),
         ([GOOD, {**GOOD, "answer": ""}], 'record 2: "answer" is empty'),
         ([{"question": "A?", "steps": []}], 'record 1: "answer" is missing'),
-        ([{**GOOD, "steps": ["fine", 4]}], 'step 2 of "steps" is a number'),
+        ([{**GOOD, "steps": ["fine", [4]]}], 'step 2 of "steps" is a list'),
         ([{**GOOD, "steps": "Then A B."}], '"steps" is text, not a list'),
         ([{**GOOD, "question": "A <bot> B?"}], "contains the marker <bot>"),
     ],
@@ -58,7 +58,7 @@ def test_a_faulty_file_is_named_with_its_record(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "question,answer\na,b\n", "no column 'steps': name one of question, answer"),
+        ("a.csv", "question,reply\na,b\n", "no column 'answer': name one of question, reply"),
         ("a.csv", "question,steps,answer\na,[]\n", "line 2: 2 cells for 3 columns"),
         ("a.parquet", "PAR1 and then the connection broke", "not Parquet, or cut off"),
         ("a.json", '[{"question": "a", "ste', "it breaks off there"),

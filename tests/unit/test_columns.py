@@ -50,7 +50,7 @@ def test_the_same_record_from_every_layout(tmp_path, row, columns):
         ({"messages": [USER, USER, ASSISTANT]}, Columns(), "2 messages of the user and 1 of the assistant"),
         ({"messages": "hello"}, Columns(), "0 messages of the user and 0 of the assistant"),
         ({"messages": [USER, {"role": "assistant"}]}, Columns(), '"assistant" is null, not text'),
-        ({"question": "a?", "answer": "no mark"}, Columns(), '"steps" is missing'),
+        ({"question": "a?", "answer": "x ### y ### z"}, Columns(), '"answer" has ### more than once'),
         ({"question": "a?", "steps": 3, "answer": "b"}, Columns(separator=";"), '"steps" is a number, not a list'),
     ],
 )

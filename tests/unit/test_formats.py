@@ -76,7 +76,7 @@ GOOD = b'{"question": "a", "steps": [], "answer": "b"}\n'
         ("a.csv", HEAD + b'"a\nb",[],c\nd\n', ["line 4: 1 cells"]),
         ("a.csv", HEAD + b'a,[],b\n"c,[],d\ne,[],f\n', ["line 3: not CSV (unexpected end of data): close the quot"]),
         ("a.csv", HEAD + b'"a"b,[],b\n', ["line 2: not CSV"]),
-        ("a.csv", b"question,answer\na,b\n", ["no column 'steps': name one of question, answer with columns.steps"]),
+        ("a.csv", b"question,reply\na,b\n", ["no column 'answer': name one of question, reply with columns.answer"]),
         ("a.csv", b"a,b,a\n1,2,3\n", ["line 1: two columns are called 'a'"]),
         ("a.csv", HEAD, ["holds no records"]),
         ("a.csv", HEAD + b"\xe4,[],b\nc,[],d\ne,[],\xf6\n", ["line 2: not UTF-8", "line 4: not UTF-8"]),

@@ -55,7 +55,10 @@ def test_the_original_training_set_is_read_whole(tmp_path):
         ("How many?||<<1+1=2>> #### two", "the answer 'two' is not a number"),
         ("How many?||<<1+1=2>> ####", "the answer '' is not a number"),
         ("||<<1+1=2>> #### 2", '"question" is empty'),
-        ("How many?||<<1+1=2>> #### 2 #### 2", 'step 2 of "steps" contains the marker ###'),
+        ("How many?||<<1+1=2>> #### 2 #### 2", "#### stands there twice"),
+        ("How many?||<<1+1=2>> #### 2How many?||<<1+2=3>> #### 3", "#### stands there twice"),
+        ("How many?||<<1+1=2>> #### 10 apples", "the answer '10 apples' is not a number"),
+        ("How many?||1 + 1 ####", '"answer" is empty'),
     ],
 )
 def test_a_faulty_line(tmp_path, line, fault):

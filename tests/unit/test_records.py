@@ -79,12 +79,12 @@ def broken(**fields):
         (5, "a number, not an object"),
         (["x"], "a list, not an object"),
         (broken(question=None), '"question" is missing'),
-        (broken(steps=None), '"steps" is missing'),
         (broken(answer=None), '"answer" is missing'),
         (broken(question=["x"]), '"question" is a list, not text'),
-        (broken(answer=4), '"answer" is a number, not text'),
-        (broken(answer=True), '"answer" is true or false, not text'),
-        (broken(steps="<<2+2=4>>"), '"steps" is text, not a list'),
+        (broken(answer={"a": 4}), '"answer" is an object, not text'),
+        (broken(answer=float("nan")), "the answer nan is not a number"),
+        (broken(steps="two and two"), '"steps" is text, not a list'),
+        (broken(steps=4), '"steps" is a number, not a list'),
         (broken(steps=["x", {}]), 'step 2 of "steps" is an object, not text'),
         (broken(question=""), '"question" is empty'),
         (broken(answer=" \n"), '"answer" is empty'),
@@ -92,6 +92,8 @@ def broken(**fields):
         *((broken(question=f"a {marker}"), f'"question" contains the marker {marker}') for marker in MARKERS),
         (broken(steps=["a<eot>"]), 'step 1 of "steps" contains the marker <eot>'),
         (broken(answer="\ud83d"), '"answer" contains half a character'),
+        (broken(answer="four ### 4"), '"answer" has text before its mark ###'),
+        (broken(steps=["x", "### 4"]), 'step 2 of "steps" gives the answer after ###'),
     ],
 )
 @pytest.mark.parametrize("lines", [False, True])
@@ -141,7 +143,7 @@ def test_faults_are_all_listed_and_read_raises_the_first(tmp_path):
     path = tmp_path / "set.jsonl"
     path.write_text('{"question": "<bot><eot>", "steps": [1, ""]}\n{"question\n\n' + json.dumps(GOOD))
     found = faults(path)
-    assert [fault.removeprefix(f"{path}: ").split(":")[0] for fault in found] == ["line 1"] * 5 + ["line 2"]
+    assert [fault.removeprefix(f"{path}: ").split(":")[0] for fault in found] == ["line 1"] * 4 + ["line 2"]
     assert "not JSON (column" in found[-1]
     with pytest.raises(UserError) as error:
         read(path)

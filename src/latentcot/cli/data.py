@@ -151,6 +151,7 @@ def convert_data(
     columns: Columns = AS_NAMED,
     filter: Filter = NO_FILTER,
     steps: Literal["named"] | None = None,
+    skip_faults: int = 0,
 ) -> None:
     """Write one record file of any sources.
 
@@ -160,13 +161,14 @@ def convert_data(
         columns: Where a source of your own has its question, steps and answer.
         filter: Which records to keep.
         steps: named: ProsQA's facts as names in one line, each found from the one before it as a thought is.
+        skip_faults: Leave out and count at most so many faulty records; one more stops.
     """
     from latentcot.data import prosqa, records
 
     if out.suffix not in (".json", ".jsonl"):
         raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
     refuse_existing(out)
-    examples = _filtered(sources, columns, filter)
+    examples = _read(sources, columns, filter, skip_faults)
     if steps == "named":
         examples = [prosqa.named(example) for example in examples]
     records.write(out, examples)
@@ -181,6 +183,7 @@ def split_data(
     seed: int = 0,
     columns: Columns = AS_NAMED,
     filter: Filter = NO_FILTER,
+    skip_faults: int = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of any sources; no question is in two of them.
 
@@ -192,24 +195,32 @@ def split_data(
         seed: The same seed gives the same split.
         columns: Where a source of your own has its question, steps and answer.
         filter: Which records to keep.
+        skip_faults: Leave out and count at most so many faulty records; one more stops.
     """
     from latentcot.data.holdout import hold_out
 
-    _write_splits(_new_files(out), hold_out(_filtered(sources, columns, filter), {"valid": valid, "test": test}, seed))
+    examples = _read(sources, columns, filter, skip_faults)
+    _write_splits(_new_files(out), hold_out(examples, {"valid": valid, "test": test}, seed))
 
 
-def _filtered(sources: list[str], columns: Columns, limits: Filter) -> list[Example]:
+def _read(sources: list[str], columns: Columns, limits: Filter, skip_faults: int) -> list[Example]:
+    """The examples that the limits keep; what was left out is printed."""
     from latentcot.data import records
 
-    dropped: Counter[str] = Counter()
-    examples = list(limits.keep(records.stream(sources, columns), dropped))
-    if limits.limits():
-        print(shown(limits, dropped))
+    dropped, skipped = Counter[str](), records.SkippedRecords(skip_faults)
+    examples = list(limits.keep(records.stream(sources, columns, skipped), dropped))
+    for note in (shown(limits, dropped), str(skipped), records.describe_missing_steps(examples)):
+        if note:
+            print(note)
     return examples
 
 
 def check_data(
-    sources: list[str], columns: Columns = AS_NAMED, recipe: str | None = None, tokenizer: str | None = None
+    sources: list[str],
+    columns: Columns = AS_NAMED,
+    recipe: str | None = None,
+    tokenizer: str | None = None,
+    skip_faults: int = 0,
 ) -> None:
     """Read sources whole, print statistics and every fault; exit 0 when sound, 2 when not.
 
@@ -218,10 +229,11 @@ def check_data(
         columns: Where a source of your own has its question, steps and answer.
         recipe: Also tell what the curriculum of this recipe will do with all the records, in its model's tokens.
         tokenizer: Count in the tokens of this tokenizer instead (hub id or folder; words: one token a word).
+        skip_faults: At most so many faulty records, of all sources together, are counted and no faults.
     """
     from latentcot.data.check import check, render
 
-    report = check(sources, columns)
+    report = check(sources, columns, skip_faults)
     print(render(report))
     if report.examples and (recipe or tokenizer):
         _print_forecast(report.examples, recipe, tokenizer)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +103,7 @@ def run_eval(
     predictions: Path | None = None,
     limit: int | None = None,
     columns: Columns = AS_NAMED,
+    skip_faults: int = 0,
 ) -> None:
     """Accuracy, tokens and time of a checkpoint on a data set, greedy, by the published rule.
 
@@ -116,6 +116,7 @@ def run_eval(
         predictions: Also write every answer to this JSON-lines file.
         limit: Use only the first so many records.
         columns: Where a source of your own has its question, steps and answer.
+        skip_faults: Leave out and count at most so many faulty records; one more stops.
     """
     positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
@@ -124,7 +125,8 @@ def run_eval(
     from latentcot.evaluation.answers import evaluate
     from latentcot.training.trainer import write_lines
 
-    examples = list(islice(records.stream(data, columns), limit))
+    skipped = records.SkippedRecords(skip_faults)
+    examples = records.take_first(records.stream(data, columns, skipped), limit)
     digest = records.digest(examples)
     written = json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json"
     _require_own(written, digest)
@@ -133,6 +135,9 @@ def run_eval(
     metrics = {
         "row": loaded.row, **result.metrics(), "data": data, "sha256": digest,
     }  # fmt: skip
+    if skipped.count:
+        metrics["skipped"] = skipped.count
+        print(skipped)
     _write_json(written, metrics)
     if predictions is not None:
         write_lines(predictions, result.records())

@@ -11,7 +11,7 @@ from itertools import combinations
 from latentcot.core import Example
 from latentcot.data import prontoqa, prosqa
 from latentcot.data.columns import AS_NAMED, Columns
-from latentcot.data.records import Scan, digest, question_key, scan
+from latentcot.data.records import Scan, SkippedRecords, describe_missing_steps, digest, question_key, scan
 from latentcot.data.sources import Source
 
 DATA_SETS = {"ProsQA": prosqa, "ProntoQA": prontoqa}
@@ -29,6 +29,8 @@ class FileCheck:
     sha256: str = ""
     """Of the records, as `records.digest` says; empty if there are none."""
     records: int = 0
+    missing_steps: str = ""
+    """A note where records have no steps."""
     steps: dict[int, int] = field(default_factory=dict)
     """Number of records with each number of steps."""
     words: dict[str, list[int]] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class CheckReport:
     overlaps: list[Overlap]
     examples: list[Example]
     """The sound ones of all files."""
+    skipped: SkippedRecords = field(default_factory=SkippedRecords)
+    """Faulty records that are no faults of the report."""
 
     @property
     def faults(self) -> list[str]:
@@ -72,9 +76,13 @@ class CheckReport:
         return [fault for file in self.files for fault in file.faults] + [str(pair) for pair in self.overlaps]
 
 
-def check(paths: Sequence[Source], columns: Columns = AS_NAMED) -> CheckReport:
-    """Read the files and compare them. A bad file is a fault in the report, not an error."""
-    scans = {path: scan(path, columns) for path in paths}
+def check(paths: Sequence[Source], columns: Columns = AS_NAMED, skip_faults: int = 0) -> CheckReport:
+    """Read the files and compare them. A bad file is a fault in the report, not an error.
+
+    At most `skip_faults` faulty records, of all files together, are counted and no faults.
+    """
+    skipped = SkippedRecords(skip_faults)
+    scans = {path: scan(path, columns, skipped) for path in paths}
     places = {path: _places(found) for path, found in scans.items()}
     overlaps = []
     for first, second in combinations(scans, 2):
@@ -83,13 +91,14 @@ def check(paths: Sequence[Source], columns: Columns = AS_NAMED) -> CheckReport:
             where = (places[first][shared[0]][0], places[second][shared[0]][0])
             overlaps.append(Overlap(first, second, len(shared), where))
     examples = [example for found in scans.values() for example in found.examples]
-    return CheckReport([_file_check(path, scans[path], places[path]) for path in scans], overlaps, examples)
+    return CheckReport([_file_check(path, scans[path], places[path]) for path in scans], overlaps, examples, skipped)
 
 
 def render(report: CheckReport, limit: int = 20) -> str:
     """The report for a terminal. Of each file's faults and duplicates, the first `limit` are shown."""
     lines = [line for file in report.files for line in (*_file_lines(file, limit), "")]
     lines += [f"FAULT    {overlap}" for overlap in report.overlaps]
+    lines += [f"warning  {report.skipped}"] if report.skipped.count else []
     duplicates = sum(len(file.duplicates) for file in report.files)
     lines.append(f"{_count(len(report.faults), 'fault')}, {_count(duplicates, 'duplicate')}")
     return "\n".join(lines)
@@ -118,6 +127,7 @@ def _file_check(path: Source, found: Scan, places: dict[bytes, list[str]]) -> Fi
         faults=found.faults,
         sha256=digest(examples),
         records=len(examples),
+        missing_steps=describe_missing_steps(examples),
         steps=dict(sorted(Counter(len(example.steps) for example in examples).items())),
         words={part: _percentiles([len(text.split()) for text in texts[part]]) for part in texts},
         characters={part: _percentiles([len(text) for text in texts[part]]) for part in texts},
@@ -141,6 +151,7 @@ def _file_lines(file: FileCheck, limit: int) -> Iterator[str]:
         yield from _statistics_lines(file)
     for title, notes in (
         ("FAULT  ", file.faults),
+        ("note   ", [file.missing_steps] if file.missing_steps else []),
         ("warning", [f"{again} asks the same as {first}" for first, again in file.duplicates]),
     ):
         yield from (f"  {title}  {note}" for note in notes[:limit])

@@ -8,7 +8,7 @@ of distribution.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -42,18 +42,35 @@ HUB = {
 CALCULATION = re.compile(r"<<[^<>]*>>")
 """A calculator annotation in a written solution, as in `48/2 = <<48/2=24>>24 clips`."""
 
+MOST_ZEROS = 400
+"""So many zeros are written out of a number with an exponent; those of a double are under 330."""
+
+_STEP = re.compile(r"(?:<<[^<>]*>>|\S)+")
+"""What stands between spaces outside of calculations."""
+
 _NUMBER = re.compile(r"[-+]?[$€£]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?([/:]\d+)?%?")
 
 
-def line_record(line: str) -> dict[str, Any]:
-    """A line of GSM8k-Aug's text files: `question||<<4-2=2>> <<2/.5=4>> #### 4`."""
-    question, bars, chain = line.partition("||")
-    if not bars:
+def line_record(line: str, cut: Callable[[str], list[str]] | None = None) -> dict[str, Any]:
+    """A line of GSM8k-Aug's text files: `question||<<4-2=2>> <<2/.5=4>> #### 4`, whose last `||` parts.
+
+    `cut` makes steps of the chain; without it they are what stands between spaces, a calculation with spaces in it
+    being one. The answer of calculations is a number; that of any other chain is a text (`1 3 0`, digits apart).
+    """
+    head, mark, answer = line.rpartition("####")
+    question, bars, chain = head.rpartition("||")
+    if "||" not in line:
         raise UserError("no || between question and steps: give 'question||<<4-2=2>> #### 2'")
-    steps, mark, answer = chain.rpartition("####")
-    if not mark:
+    if not mark or not bars:
         raise UserError("no #### before the answer: give 'question||<<4-2=2>> #### 2'")
-    return {"question": question.strip(), "steps": steps.split(), "answer": require_number(answer)}
+    if "####" in head:
+        raise UserError("#### stands there twice: give one record a line")
+    calculated = CALCULATION.search(chain) is not None
+    return {
+        "question": question.strip(),
+        "steps": cut(chain) if cut else _STEP.findall(chain),
+        "answer": require_number(answer) if calculated else answer.strip(),
+    }
 
 
 def solution_record(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,10 +110,13 @@ def require_number(text: str) -> str:
 
 def plain_number(value: Any) -> str:
     """A number, or a text of one, as a solution writes it: 145.0 is `145`, 1e-05 is `0.00001`; UserError otherwise."""
+    text = str(value).replace(",", "").strip()
     try:
-        number = Decimal(str(value).replace(",", "").strip())
+        number = Decimal(text)
     except InvalidOperation:
         number = Decimal("NaN")
     if isinstance(value, bool) or not number.is_finite():
         raise UserError(f"the answer {value!r:.40} is not a number: give one")
+    if abs(number.adjusted()) > len(text) + MOST_ZEROS:
+        raise UserError(f"the answer {value!r:.40} has too many zeros to be written out: give a smaller number")
     return f"{number.to_integral_value() if number == number.to_integral_value() else number:f}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from latentcot.core import UserError
-from latentcot.data.files import BATCH, Row
+from latentcot.data.files import BATCH, Row, arrow_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,12 +18,10 @@ PATIENCE = 10.0
 
 def hub_rows(source: str, repository: str, config: str | None, split: str, local: str) -> Iterator[Row]:
     """The rows of one split; UserError, with the name of the `source` and the `local` file to give instead."""
-    number = 0
-    for table in _load(source, repository, config, split, local).with_format("arrow").iter(BATCH):
-        for row in table.to_pylist():
-            number += 1
-            yield f"record {number}", row
-    if not number:
+    place = ""
+    for place, row in arrow_rows(_load(source, repository, config, split, local).with_format("arrow").iter(BATCH)):
+        yield place, row
+    if not place:
         raise UserError(f"{source}: holds no records: name another split")
 
 

@@ -185,6 +185,26 @@ class _Text:
     conclusion: Statement
 
 
+def generator_record(row: object) -> dict[str, object]:
+    """Return the record of a question in the output of the generator (asaparov/prontoqa), as it was published.
+
+    The query follows the facts; a fact and the rule applied to it make a step, and the conclusion is the last one.
+    UserError where the chain is no such proof.
+    """
+    fields = ("question", "query", "chain_of_thought", "answer")
+    facts, query, chain, answer = (row.get(field) for field in fields) if isinstance(row, dict) else [None] * 4
+    if not (
+        isinstance(facts, str) and isinstance(query, str) and isinstance(answer, str)
+        and isinstance(chain, list) and all(isinstance(sentence, str) for sentence in chain)
+    ):  # fmt: skip
+        raise UserError(f"not as ProntoQA's generator writes a question: give {', '.join(fields)}")
+    known = set(_sentences(facts))
+    if len(chain) % 2 == 0 or not all(sentence in known for rule in chain[1::2] for sentence in _sentences(rule)):
+        raise UserError('"chain_of_thought" is not fact, rule, fact, rule, ..., conclusion: leave it out')
+    steps = [" ".join(chain[first : first + 2]) for first in range(0, len(chain), 2)]
+    return {"question": f"{facts.strip()} {query.strip()}", "steps": steps, "answer": answer}
+
+
 def recognises(example: Example) -> bool:
     """Whether this is a ProntoQA question: every sentence of it and of its steps is worded as there."""
     try:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns, to_records
 from latentcot.data.files import kind
 from latentcot.data.graph import graph_faults, has_graph
-from latentcot.data.sources import Sources, origins
+from latentcot.data.sources import Sources, origins, spelled
 from latentcot.files import write_whole
-from latentcot.tokens import ANSWER_MARK, MARKERS
+from latentcot.tokens import ANSWER_MARK, MARKERS, final_answer
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,86 @@ class Scan:
     examples: list[Example]
     places: list[str]
     faults: list[str]
+    """But of the records that may be skipped."""
 
 
-def read(sources: Sources, columns: Columns = AS_NAMED) -> list[Example]:
+@dataclass
+class SkippedRecords:
+    """Counts faulty records that are left out. There may be `limit` of them; one more is an error."""
+
+    limit: int = 0
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    """The faults of the first `SHOWN`, each with its source and place."""
+
+    SHOWN: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise UserError(f"skip_faults is {self.limit}: give 0 or more")
+
+    def add(self, fault: str) -> None:
+        """Count one more record; UserError, which is its fault, if that is one too many."""
+        if self.count >= self.limit:
+            before = f" ({self.count:,} faulty records before it are left out, as many as skip_faults allows)"
+            raise UserError(fault + (before if self.limit else ""))
+        self.count += 1
+        if len(self.first) < self.SHOWN:
+            self.first.append(fault)
+
+    def __str__(self) -> str:
+        """Say in one line how many records are left out, and why the first ones are; empty if there are none."""
+        if not self.count:
+            return ""
+        shown = "; ".join(self.first) + ("; ..." if self.count > len(self.first) else "")
+        return f"{self.count:,} faulty {'record' if self.count == 1 else 'records'} left out ({shown})"
+
+
+def read(sources: Sources, columns: Columns = AS_NAMED, skipped: SkippedRecords | None = None) -> list[Example]:
     """The examples of one or several sources; UserError with the first fault, in one line."""
-    return list(stream(sources, columns))
+    return list(stream(sources, columns, skipped))
 
 
-def stream(sources: Sources, columns: Columns = AS_NAMED) -> Iterator[Example]:
-    """The examples one by one, read as they are needed; UserError at the first fault."""
+def stream(sources: Sources, columns: Columns = AS_NAMED, skipped: SkippedRecords | None = None) -> Iterator[Example]:
+    """The examples one by one, read as they are needed; UserError at the first fault that `skipped` does not take."""
+    skipped, empty = skipped or SkippedRecords(), True
     for name, place, record in _records(sources, columns):
-        for fault in _record_faults(record):
-            raise UserError(f"{name}: {place}: {fault}")
-        yield _example(record)
+        if faults := _record_faults(record):
+            skipped.add(f"{name}: {place}: {faults[0]}")
+        else:
+            empty = False
+            yield _example(record)
+    if empty:
+        raise UserError(f"{spelled(sources)}: no record is sound: {skipped}")
 
 
-def scan(sources: Sources, columns: Columns = AS_NAMED) -> Scan:
+def take_first(examples: Iterable[Example], limit: int | None) -> list[Example]:
+    """Return the first `limit` examples, however large it is; all without one. UserError if it is negative."""
+    if limit is not None and limit < 0:
+        raise UserError(f"the limit of records is {limit}: give 0 or more")
+    return list(islice(examples, None if limit is None else min(limit, sys.maxsize)))
+
+
+def describe_missing_steps(examples: Sequence[Example]) -> str:
+    """Say in one line how many examples have no steps; empty if all have some."""
+    missing = sum(not example.steps for example in examples)
+    if not missing:
+        return ""
+    if missing < len(examples):
+        return f"{missing:,} of {len(examples):,} records have no steps"
+    others = ", ".join(examples[0].extra)
+    return f"no record has steps{f' (columns or keys that are not read: {others})' if others else ''}"
+
+
+def scan(sources: Sources, columns: Columns = AS_NAMED, skipped: SkippedRecords | None = None) -> Scan:
     """The sound examples of sources and every fault in them, graphs included. No source makes it raise."""
-    found = Scan([], [], [])
+    found, skipped = Scan([], [], []), skipped or SkippedRecords()
     try:
         for name, place, record in _records(sources, columns):
             faults = _record_faults(record)
+            if faults and skipped.count < skipped.limit:
+                skipped.add(f"{name}: {place}: {faults[0]}")
+                continue
             if not faults:
                 example = _example(record)
                 found.examples.append(example)
@@ -134,17 +195,26 @@ def _record_faults(record: Any) -> list[str]:
     if not isinstance(record, dict):
         return [f'{kind(record)}, not an object: give {{"question": ..., "steps": [...], "answer": ...}}']
     found = []
-    for field in ("question", "steps", "answer"):
-        if field not in record:
-            found.append(f'"{field}" is missing: add it')
-        elif field != "steps":
-            found.extend(_text_faults(f'"{field}"', record[field]))
-        elif not isinstance(record[field], list):
-            found.append(f'"{field}" is {kind(record[field])}, not a list: give a list of texts')
+    for name in ("question", "steps", "answer"):
+        if name not in record:
+            found.append(f'"{name}" is missing: add it')
+        elif name != "steps":
+            found.extend(_text_faults(f'"{name}"', record[name]))
+        elif not isinstance(record[name], list):
+            found.append(f'"{name}" is {kind(record[name])}, not a list: give a list of texts')
         else:
-            for number, step in enumerate(record[field], 1):
-                found.extend(_text_faults(f'step {number} of "{field}"', step))
+            for number, step in enumerate(record[name], 1):
+                found.extend(_text_faults(f'step {number} of "{name}"', step) or _mark_faults(number, step, record))
+    if ANSWER_MARK in str(record.get("answer")):
+        found.append(f'"answer" contains {ANSWER_MARK}, after which an answer begins: remove it')
     return found
+
+
+def _mark_faults(number: int, step: str, record: dict[str, Any]) -> list[str]:
+    """A step may hold the answer mark, as `### Step 1: add` does, unless what follows it there counts as the answer."""
+    if ANSWER_MARK not in step or final_answer(step) != final_answer(str(record.get("answer"))):
+        return []
+    return [f'step {number} of "steps" gives the answer after {ANSWER_MARK}: leave that step out']
 
 
 def _text_faults(name: str, value: Any) -> list[str]:
@@ -152,7 +222,7 @@ def _text_faults(name: str, value: Any) -> list[str]:
         return [f"{name} is {kind(value)}, not text: put it in quotes"]
     if not value.strip():
         return [f"{name} is empty: fill it in or remove it"]
-    found = [f"{name} contains the marker {marker}: remove it" for marker in (*MARKERS, ANSWER_MARK) if marker in value]
+    found = [f"{name} contains the marker {marker}: remove it" for marker in MARKERS if marker in value]
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         # No tokenizer takes it, and no file can hold it.
         found.append(f"{name} contains half a character (an unpaired surrogate): remove it")

@@ -1,11 +1,12 @@
 """One string names data, wherever data can be named: a *source*.
 
-    FILE                            data/train.json, .jsonl, .csv, .tsv, .parquet, or .txt in GSM8k-Aug's format
+    FILE                            data/train.json, .jsonl, .csv, .tsv, .parquet, or .txt in GSM8k-Aug's format; or .gz
+    FOLDER[:SPLIT]                  a folder of Parquet files, or one that `save_to_disk` of `datasets` wrote
     PATTERN                         'shards/*.parquet': all files that match, in the order of their names
     SET[:SPLIT]                     gsm8k-aug:validation; also gsm8k, svamp, gsm-hard, multiarith
     OWNER/NAME[/CONFIG][:SPLIT]     a data set on the hub; the split is `train` if left out
 
-A file that exists is a file, whatever its name. Several sources make one data set, in their order.
+A file or folder that exists is meant, whatever its name. Several sources make one data set, in their order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from latentcot.core import UserError
-from latentcot.data.files import TABLES, Row, rows
+from latentcot.data.files import TABLES, Row, file_suffix, rows
+from latentcot.data.folders import folder_rows, is_data_folder
 from latentcot.data.gsm8k import HUB
 from latentcot.data.hub import hub_rows
 
@@ -27,7 +29,7 @@ Sources = Source | Sequence[Source]
 
 _SET = re.compile(rf"({'|'.join(HUB)})(?::([\w.-]+))?")
 _HUB_ID = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:/([\w.-]+))?(?::([\w.-]+))?")
-_FILE_NAME = re.compile(r"\.(json|jsonl|csv|tsv|parquet|txt)$", re.IGNORECASE)
+_FILE_NAME = re.compile(r"\.(json|jsonl|csv|tsv|parquet|txt)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,18 @@ def spelled(sources: Sources) -> str:
 def file_name(sources: Sources) -> str:
     """A short name for what is written about sources: a file's own without its suffix, as far as it can be one."""
     first, *more = listed(sources)
-    stem = Path(first).stem if Path(first).is_file() else re.sub(r"[^\w.-]+", "-", first).strip("-.")
+    named = Path(first.removesuffix(".gz")).stem
+    stem = named if Path(first).is_file() else re.sub(r"[^\w.-]+", "-", first).strip("-.")
     return f"{stem}-and-{len(more)}-more" if more else stem
 
 
 def _origins(source: str) -> list[Origin]:
     if Path(source).is_file():
         return [_file(source)]
+    before, _, after = source.rpartition(":")
+    for folder, split in ((source, None), (before, after)):
+        if folder and is_data_folder(Path(folder)):
+            return [Origin(source, partial(folder_rows, Path(folder), split), table=True)]
     if named := _SET.fullmatch(source):
         name, split = named.groups()
         known = HUB[name]
@@ -88,7 +95,7 @@ def _origins(source: str) -> list[Origin]:
 
 
 def _file(path: str) -> Origin:
-    return Origin(path, partial(rows, Path(path)), Path(path).suffix.lower() in TABLES)
+    return Origin(path, partial(rows, Path(path)), file_suffix(Path(path)) in TABLES)
 
 
 def _hub(source: str, repository: str, config: str | None, split: str, local: str) -> Origin:

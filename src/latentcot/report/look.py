@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def _subject(inputs: Inputs, need: Need | None) -> Subject:
         value = getattr(inputs, option)
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
-    examples = list(islice(records.stream(inputs.data, inputs.columns), inputs.limit))
+    examples = records.take_first(records.stream(inputs.data, inputs.columns), inputs.limit)
     checkpoint = load(inputs.checkpoint)
     if checkpoint.frame.slot is Slot.NONE:
         raise UserError(

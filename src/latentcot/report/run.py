@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +99,9 @@ def _validation(config: dict[str, Any]) -> tuple[list[Example], str]:
     if part["valid"] is None:
         return [], "left out: the run has no validation set; give one with --data"
     try:
-        stream = records.stream(part["valid"], Columns(**part["columns"]))
-        examples = list(islice(stream, part["valid_limit"]))
+        skipped = records.SkippedRecords(part.get("skip_faults", 0))  # Runs of before do not say.
+        stream = records.stream(part["valid"], Columns(**part["columns"]), skipped)
+        examples = records.take_first(stream, part["valid_limit"])
     except UserError as error:
         return [], f"left out, the validation set is gone ({error}); give one with --data"
     if records.digest(examples) != config["sha256"]["valid"]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data import records
 from latentcot.data.filters import shown
+from latentcot.data.records import SkippedRecords, describe_missing_steps, take_first
 from latentcot.data.sources import spelled
 
 
@@ -23,6 +23,8 @@ class RunData:
     valid: list[Example]
     dropped: Counter[str]
     """Records that each limit of the filter dropped, of those that were read until there were enough."""
+    skipped: SkippedRecords
+    """Faulty records that were left out."""
 
     @cached_property
     def known(self) -> int:
@@ -36,7 +38,8 @@ class RunData:
 
     def counts(self) -> dict[str, Any]:
         """Numbers of examples, and of those that were dropped."""
-        return {"train": len(self.train), "valid": len(self.valid), "dropped": dict(self.dropped)}
+        skipped = {"skipped": self.skipped.count} if self.skipped.count else {}
+        return {"train": len(self.train), "valid": len(self.valid), "dropped": dict(self.dropped)} | skipped
 
 
 def read_data(config: RunConfig) -> RunData:
@@ -46,11 +49,12 @@ def read_data(config: RunConfig) -> RunData:
         raise UserError("data.train is missing: give the source of training records")
     if data.valid is None and config.curriculum.advance_at is not None:
         raise UserError("curriculum.advance_at needs validation: give data.valid, or leave advance_at out")
-    dropped: Counter[str] = Counter()
-    kept = data.filter.keep(records.stream(data.train, data.columns), dropped)
-    train = list(islice(kept, data.train_limit))
-    valid = [] if data.valid is None else list(islice(records.stream(data.valid, data.columns), data.valid_limit))
-    found = RunData(train, valid, dropped)
+    dropped, skipped = Counter[str](), SkippedRecords(data.skip_faults)
+    kept = data.filter.keep(records.stream(data.train, data.columns, skipped), dropped)
+    train = take_first(kept, data.train_limit)
+    validation = () if data.valid is None else records.stream(data.valid, data.columns, skipped)
+    valid = take_first(validation, data.valid_limit)
+    found = RunData(train, valid, dropped, skipped)
     if valid and found.known == len(valid):
         raise UserError(
             f"data.valid: all {len(valid):,} questions of {spelled(data.valid or [])} are trained on, which chooses "
@@ -62,7 +66,7 @@ def read_data(config: RunConfig) -> RunData:
 def describe_data(config: RunConfig, data: RunData) -> str:
     """What is trained on, in one line."""
     assert config.data.train is not None
-    dropped = shown(config.data.filter, data.dropped)
-    text = f"{spelled(config.data.train)}: {len(data.train):,} training records" + (dropped and f", {dropped}")
+    notes = shown(config.data.filter, data.dropped), describe_missing_steps(data.train), str(data.skipped)
+    text = ", ".join([f"{spelled(config.data.train)}: {len(data.train):,} training records", *filter(None, notes)])
     known = data.known
     return text + (f"; {known:,} of {len(data.valid):,} validation questions are among them" if known else "")

@@ -103,7 +103,7 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
     )
     frame = config.method.frame(markers)
     thoughts = dataset.plan[-1].thoughts
-    named = any(step.startswith(" ") for example in examples for step in example.steps)
+    named = any(step.startswith(" ") for example in examples for step in example.steps[1:])
     checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens, named)
     _require_room(config, checkpoint, dataset, valid)
     return checkpoint, dataset
