@@ -32,7 +32,7 @@ def write(path: Path, content: Any) -> Path:
     ("content", "said"),
     [
         ("{not json", "not JSON"),
-        ({"question": ["A?"]}, '"question" is a list'),
+        ({"question": {"en": "A?"}, "answer": "B"}, '"question" is an object'),
         ([], "no records"),
         ([GOOD, {**GOOD, "question": " "}], 'record 2: "question" is empty'),
         ([GOOD, {**GOOD, "answer": ""}], 'record 2: "answer" is empty'),

@@ -83,6 +83,48 @@ def test_convert_leaves_nothing_of_a_faulty_source(lines: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [lines]
 
 
+def test_faulty_records_are_left_out_on_request(
+    lines: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same option says so to every verb, and every verb says how many it left out."""
+    lines.write_text(LINES + "broken\nQ?||<<1+1=2>> #### two\n")
+    out = tmp_path / "out.json"
+    assert run("data", "convert", lines, "--out", out, "--skip_faults=1") == 2
+    assert "(1 before it left out, as many as skip_faults allows)" in capsys.readouterr().err
+    assert run("data", "convert", lines, "--out", out, "--skip-faults=2") == 0
+    said = f"2 faulty records left out ({lines}: line 4: no ||"
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "1 of 3 records have no steps" in printed
+    assert len(records.read(out)) == 3
+    assert run("data", "split", lines, "--out", tmp_path / "split", "--valid=1", "--test=0", "--skip_faults=2") == 0
+    assert said in capsys.readouterr().out
+    assert run("data", "check", lines) == 2
+    assert run("data", "check", lines, "--skip_faults=1") == 2
+    capsys.readouterr()
+    assert run("data", "check", lines, "--skip_faults=2") == 0
+    assert said in capsys.readouterr().out
+    words = ["train", "--run", tmp_path / "run", "--data.train", lines, "--data.valid", lines, *SMALL]
+    assert run(*words, "--data.skip_faults=4") == 2  # All of the validation set is trained on.
+    assert "are trained on" in capsys.readouterr().err
+    assert run(*words, "--data.valid=null", "--data.skip_faults=2") == 0
+    assert said in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["data"]["skipped"] == 2
+    assert run("eval", tmp_path / "run", "--data", lines) == 2
+    assert run("eval", tmp_path / "run", "--data", lines, "--skip_faults=2", f"--limit={10**30}") == 0
+    assert said in capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "eval-aug.json").read_text())
+    assert (result["n"], result["skipped"]) == (3, 2)
+
+
+def test_questions_and_answers_alone_are_evaluated(tmp_path: Path) -> None:
+    rows = [{"question": f"{n} pens?", "answer": n, "id": n} for n in range(4)]
+    (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("train", "--run", tmp_path / "run", "--data.train", tmp_path / "qa.jsonl", *SMALL) == 0
+    assert run("eval", tmp_path / "run", "--data", tmp_path / "qa.jsonl") == 0
+    assert json.loads((tmp_path / "run" / "eval-qa.json").read_text())["n"] == 4
+
+
 def test_split_is_sound_and_the_same_again(
     examples: list[Example], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from latentcot.tokens import (
     texts_of,
     word_tokenizer,
 )
-from tests.conftest import tiny_model
+from tests.conftest import checkpoint, tiny_model
 
 TEXTS = ["Tom is a lempus. Is Tom a lempus or yumpus?\n", "Every lempus is a yumpus.\n", "### Tom is a yumpus."]
 words = st.text("abcdefghij", min_size=1, max_size=6)
@@ -53,6 +53,28 @@ def test_a_saved_tokenizer_is_the_same(tmp_path) -> None:  # type: ignore[no-unt
 def test_unknown_words_are_named() -> None:
     with pytest.raises(UserError, match="'Zed'"):
         encode_questions(["Is Zed a lempus?"], word_tokenizer(TEXTS))
+
+
+spaces = st.text(" \n\t", max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(spaces, spaces, st.lists(sentences, min_size=1, max_size=3).map("\n".join))
+def test_a_question_has_the_same_tokens_in_training_and_in_answering(before: str, after: str, question: str) -> None:
+    """Outer space is cut in both, line breaks inside are kept in both."""
+    model = checkpoint(tiny_model("gpt2"))
+    model.tokenizer = word_tokenizer(texts_of([Example(question, (), "a")]))
+    example = Example(f"{before}{question}{after}", (), "a")
+    trained = encode_examples([example], model.tokenizer)[0].question
+    assert trained == encode_questions([question], model.tokenizer)[0]
+    layout = model.layout(example.question)
+    assert layout.prompt[: len(trained)] == trained
+    assert model.tokenizer.decode(trained) == f"{question}\n"
+
+
+def test_a_first_step_that_begins_with_a_space_is_a_line_of_its_own() -> None:
+    texts = list(texts_of([Example("Q?", (" a", " b", "c"), "d")]))
+    assert texts == ["Q?\n", "a", " b\n", "c\n", "### d"]
 
 
 def test_texts_that_words_cannot_hold_are_refused() -> None:

@@ -52,7 +52,7 @@ class SkippedRecords:
     def add(self, fault: str) -> None:
         """Count one more record; UserError, which is its fault, if that is one too many."""
         if self.count >= self.limit:
-            before = f" ({self.count:,} faulty records before it are left out, as many as skip_faults allows)"
+            before = f" ({self.count:,} before it left out, as many as skip_faults allows)"
             raise UserError(fault + (before if self.limit else ""))
         self.count += 1
         if len(self.first) < self.SHOWN:
