@@ -87,8 +87,9 @@ def to_records(name: str, rows: Iterator[Row], columns: Columns, table: bool) ->
         _require_columns(objects, (*layout.needs, *([columns.steps] if columns.steps else [])), columns)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
+    taken = frozenset((*FIELDS, *layout.uses))
     for place, row in chain(head, rows):
-        yield place, _record(row, layout)
+        yield place, _record(row, layout, taken)
     if cutter.missed:
         raise UserError(
             f"{name}: the separator {columns.separator!r} stands in no steps: mend columns.separator, "
@@ -203,7 +204,8 @@ def _require_columns(rows: Sequence[dict[str, Any]], needed: Sequence[str], colu
         raise UserError(f"no column {missing[0]!r}: name one of {there} with columns.{field}")
 
 
-def _record(row: Any, layout: Layout) -> Any:
+def _record(row: Any, layout: Layout, taken: frozenset[str]) -> Any:
+    """The record of a row, or the fault; `taken` are the keys that the row's own values do not keep."""
     if not isinstance(row, dict):
         return row
     for column in layout.needs:
@@ -213,11 +215,13 @@ def _record(row: Any, layout: Layout) -> Any:
         record = layout.record(row)
     except UserError as error:
         return error
-    return record | {key: value for key, value in row.items() if key not in (*FIELDS, *layout.uses)}
+    return record | {key: value for key, value in row.items() if key not in taken}
 
 
 def _text(value: Any) -> Any:
     """A number, true or false as its text. Anything else stays, and is a fault if it is no text."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return str(value).lower()
     return gsm8k.plain_number(value) if isinstance(value, int | float | Decimal) else value
@@ -227,7 +231,7 @@ def _answer(value: Any, column: str, mark: str | None, unboxed: bool) -> Any:
     """The answer of a cell, without a mark before it (and a box around it): the steps have a column of their own."""
     if not isinstance(value, str):
         return _text(value)
-    marks = [mark] if mark else [found[0] for found in MARKS.finditer(value)]
+    marks = [mark] if mark else MARKS.findall(value)
     before, found, answer = value.rpartition(marks[-1]) if marks else ("", "", value)
     if found and before.strip():
         raise UserError(
