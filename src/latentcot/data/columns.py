@@ -129,11 +129,11 @@ def _layout(rows: Sequence[dict[str, Any]], columns: Columns, cutter: Cutter, ta
         keys = question, solution
         if not stated and columns.mark is None and _is_calculated(rows, solution):
             return Layout(keys, partial(_from_calculations, question=question, solution=solution), keys)
-        options = {"question": question, "solution": solution, "cutter": cutter, "mark": columns.mark}
-        return Layout(keys, partial(_from_solution, **options), keys)
+        read = partial(_from_solution, question=question, solution=solution, cutter=cutter, mark=columns.mark)
+        return Layout(keys, read, keys)
     texts = [row[steps] for row in rows if isinstance(row.get(steps), str)]
     canonical = (question, steps, answer) == FIELDS
-    read = partial(
+    read_row = partial(
         _from_columns,
         names=(question, steps, answer),
         cutter=cutter,
@@ -141,7 +141,7 @@ def _layout(rows: Sequence[dict[str, Any]], columns: Columns, cutter: Cutter, ta
         mark=columns.mark,
         unboxed=not canonical,
     )
-    return Layout((question, steps, answer), read, (question, answer) if stated or table or not canonical else ())
+    return Layout((question, steps, answer), read_row, (question, answer) if stated or table or not canonical else ())
 
 
 def _named_layout(names: Collection[str], columns: Columns, cutter: Cutter) -> Layout | None:
