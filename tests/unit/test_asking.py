@@ -8,7 +8,7 @@ import torch
 
 from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import ModelConfig, Scratch
-from latentcot.core import Example, UserError
+from latentcot.core import Example, Prediction, UserError
 from latentcot.data import chains, prosqa
 from latentcot.data.columns import AS_NAMED
 from latentcot.data.graph import graph_of
@@ -88,11 +88,11 @@ def test_what_is_shown_is_what_the_package_says(thoughts: int) -> None:
         assert picture.svg.count("<!-- 3 thoughts -->") == (thoughts >= 3)
 
 
-def test_right_and_wrong() -> None:
+def test_right_and_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"a": checkpoint(CHAINS)}
-    final = ask(one, CHAINS[0], 2).answers[0].final
-    assert final
-    for gold, correct in ((final, True), (f"not {final}", False), ("", None)):
+    monkeypatch.setattr("latentcot.ui.asking.answer", lambda *_, **__: [Prediction("So ### B", 4, 2)])
+    assert ask(one, CHAINS[0], 2).answers[0].final == "B"
+    for gold, correct in (("B", True), ("not B", False), ("", None)):
         shown = ask(one, replace(CHAINS[0], answer=gold) if gold else Example(CHAINS[0].question, (), ""), 2)
         assert shown.answers[0].correct is correct
 

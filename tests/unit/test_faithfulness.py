@@ -1,10 +1,13 @@
 """What the interventions do to thoughts, and what that does to answers."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from latentcot.analysis.faithfulness import INTERVENTIONS, faithfulness, frozen, mean, noise, shuffled, swapped
-from latentcot.core import Example, UserError
+from latentcot.core import Example, Prediction, UserError
 from latentcot.generate import answer, thoughts_of
 from latentcot.tokens import final_answer
 from tests.conftest import checkpoint, tiny_model
@@ -63,9 +66,15 @@ def test_one_thought_stays_as_it_is(intervention) -> None:  # type: ignore[no-un
     assert answer(thinker, QUESTIONS, fed=intervention(own, drawn())) == answer(thinker, QUESTIONS)
 
 
-def test_accuracy_is_counted_under_each_intervention() -> None:
+def test_accuracy_is_counted_under_each_intervention(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gold answers are what the untouched model writes, so it is right and whatever changes is wrong."""
     thinker = checkpoint(tiny_model("gpt2"))
+
+    def marked(*args: Any, **options: Any) -> list[Prediction]:
+        """An untrained model seldom writes the mark, without which no answer is right."""
+        return [replace(written, text=f"### {written.text}") for written in answer(*args, **options)]
+
+    monkeypatch.setattr("latentcot.analysis.faithfulness.answer", marked)
     written = [final_answer(prediction.text) for prediction in answer(thinker, QUESTIONS)]
     examples = [Example(question, (), text) for question, text in zip(QUESTIONS, written, strict=True)]
     found = {replaced.intervention: replaced for replaced in faithfulness(thinker, examples)}

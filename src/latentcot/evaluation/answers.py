@@ -27,7 +27,8 @@ class Evaluation:
     def metrics(self) -> dict[str, Any]:
         """n, accuracy (share, by the string rule), tokens and thoughts (means), seconds_per_example.
 
-        Where every gold answer is a number, accuracy_number too; where there are graphs, the outcome classes.
+        Where gold answers are numbers, accuracy_number over these, n_number of them; where there are graphs, the
+        outcome classes.
         """
         n = len(self.examples)
         pairs = list(zip(self.predictions, self.examples, strict=True))
@@ -38,9 +39,10 @@ class Evaluation:
             "thoughts": sum(prediction.thoughts for prediction in self.predictions) / n,
             "seconds_per_example": self.seconds / n,
         }
-        if all(number(final_answer(example.answer)) is not None for example in self.examples):
-            right = sum(same_number(prediction.text, example.answer) for prediction, example in pairs)
-            result["accuracy_number"] = right / n
+        numbers = [pair for pair in pairs if number(final_answer(pair[1].answer)) is not None]
+        if numbers:
+            correct = sum(same_number(prediction.text, example.answer) for prediction, example in numbers)
+            result |= {"accuracy_number": correct / len(numbers), "n_number": len(numbers)}
         graphs = [(prediction.text, example) for prediction, example in pairs if has_graph(example)]
         if graphs:
             result["outcomes"] = outcomes(graphs)

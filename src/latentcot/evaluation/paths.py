@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from latentcot.core import Example, UserError
 from latentcot.data.graph import Graph, graph_of
-from latentcot.tokens import ANSWER_MARK, final_answer
+from latentcot.evaluation.rules import same_text
+from latentcot.tokens import ANSWER_MARK
 
 
 class Outcome(StrEnum):
@@ -41,12 +42,11 @@ def outcome(text: str, example: Example) -> Outcome:
     at the asked entity. Then a completion, any path from the asked entity to that start, is put before it.
     """
     graph = graph_of(example)
-    written, mark, label = text.rpartition(ANSWER_MARK) if ANSWER_MARK in text else (text, "", "")
+    written = text.rpartition(ANSWER_MARK)[0] if ANSWER_MARK in text else text
     steps = [line.strip() for line in written.splitlines() if line.strip()]
     if steps:
         return _path_outcome(steps, graph)
-    right = mark and final_answer(label) == final_answer(example.answer)
-    return Outcome.CORRECT_LABEL if right else Outcome.INCORRECT_LABEL
+    return Outcome.CORRECT_LABEL if same_text(text, example.answer) else Outcome.INCORRECT_LABEL
 
 
 def outcomes(answers: Iterable[tuple[str, Example]]) -> dict[str, float]:
