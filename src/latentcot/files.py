@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -81,6 +81,20 @@ def refuse_existing(*paths: Path, flag: str = "--out") -> None:
     for path in paths:
         if path.exists():
             raise UserError(f"{path}: exists: give {flag} another place, or remove it")
+
+
+def refuse_overwriting(
+    path: Path, flag: str, what: str, is_own: Callable[[Path], bool], others: Iterable[str | Path] = ()
+) -> None:
+    """UserError unless the output that `flag` names may be written: nothing is there, or `is_own` knows it as `what`.
+
+    `what` is an earlier output of the same kind for the same thing. Folders and devices are never overwritten, nor are
+    the files in `others`, whatever they hold: the command's inputs and its other outputs.
+    """
+    if path.resolve() in {Path(other).resolve() for other in others}:
+        raise UserError(f"{path}: is an input or another output of this command: give {flag} another place")
+    if os.path.lexists(path) and not (path.is_file() and is_own(path)):
+        raise UserError(f"{path}: holds something else than {what}: give {flag} another place")
 
 
 def with_package(folder: str) -> Path:

@@ -12,7 +12,8 @@ from latentcot.cli.verbs import Verbs, positive
 from latentcot.config import RunConfig
 from latentcot.core import UserError
 from latentcot.data.columns import AS_NAMED, Columns
-from latentcot.files import write_whole
+from latentcot.files import read_object, refuse_overwriting, write_whole
+from latentcot.recipe import find
 
 
 def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
@@ -21,10 +22,12 @@ def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Pat
     Args:
         seed: Seed of the data and of the models.
         run: Folder for the runs and the report. The same command continues what was interrupted there.
-        json: Also write the table to this file.
+        json: Also write the table to this file; one that holds anything but this table is refused.
     """
     from latentcot.quickstart import quickstart
 
+    if json is not None:
+        refuse_overwriting(json, "--json", f"its table of seed {seed}", lambda file: _is_quickstart_result(file, seed))
     result = quickstart(run, seed)
     _write_json(json, result)
 
@@ -78,11 +81,12 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
     positive(jobs=jobs)
     from rich.console import Console
 
-    from latentcot.table.build import build, require_folder, show, show_estimate
+    from latentcot.table.build import FILE, build, is_table_file, require_folder, show, show_estimate
     from latentcot.table.cells import chosen, plan, require_unseen
     from latentcot.table.recipe import read_table
 
     table, console = read_table(recipe), Console()
+    refuse_overwriting(run / FILE, "--run", "a table of this command", is_table_file, [find(recipe)])
     if dry_run:
         cells = plan(table, run, recipe)
         wanted = chosen(cells, only)
@@ -112,8 +116,10 @@ def run_eval(
         data: A source or a list of them: a file, a pattern, a set such as svamp, owner/name on the hub.
         thoughts: Force this number of thoughts (default: the checkpoint's own).
         batch_size: Questions answered at once.
-        json: Write the result here too (default: eval-DATA.json beside the checkpoint).
-        predictions: Also write every answer to this JSON-lines file.
+        json: Write the result here (default: eval-DATA.json beside the checkpoint). A file that holds anything but a
+            result on this data is refused.
+        predictions: Also write every answer to this JSON-lines file. One that holds anything but predictions for this
+            data is refused.
         limit: Use only the first so many records.
         columns: Where a source of your own has its question, steps and answer.
         skip_faults: Leave out and count at most so many faulty records; one more stops.
@@ -121,15 +127,21 @@ def run_eval(
     positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
     from latentcot.data import records
-    from latentcot.data.sources import file_name
-    from latentcot.evaluation.answers import evaluate
+    from latentcot.data.sources import file_name, origins
+    from latentcot.evaluation.answers import evaluate, holds_predictions, holds_result
     from latentcot.training.trainer import write_lines
 
     skipped = records.SkippedRecords(skip_faults)
     examples = records.take_first(records.stream(data, columns, skipped), limit)
     digest = records.digest(examples)
     written = json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json"
-    _require_own(written, digest)
+    inputs = [origin.name for origin in origins(data)]
+    refuse_overwriting(written, "--json", "a result on this data", lambda file: holds_result(file, digest), inputs)
+    if predictions is not None:
+        refuse_overwriting(
+            predictions, "--predictions", "predictions for this data", lambda file: holds_predictions(file, examples),
+            [*inputs, written],
+        )  # fmt: skip
     loaded = load(checkpoint)
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
@@ -216,16 +228,12 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _require_own(file: Path, digest: str) -> None:
-    """UserError if the file is there and holds anything but a result on the same examples."""
+def _is_quickstart_result(file: Path, seed: int) -> bool:
     try:
-        held = json_format.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError):
-        held = None
-    if not isinstance(held, dict) or held.get("sha256") != digest:
-        raise UserError(f"{file}: holds something else than a result on this data: give --json another file")
+        held = read_object(file, "")
+    except UserError:
+        return False
+    return held.keys() == {"seed", "seconds", "machine", "rows"} and held["seed"] == seed
 
 
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:

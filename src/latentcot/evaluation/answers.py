@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from latentcot.checkpoint import Checkpoint
@@ -14,6 +16,9 @@ from latentcot.evaluation.paths import outcomes
 from latentcot.evaluation.rules import number, same_number, same_text
 from latentcot.generate import answer
 from latentcot.tokens import final_answer
+
+MAX_RESULT_BYTES = 10**6
+"""No result of an evaluation is larger."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,31 @@ class Evaluation:
             }
             for prediction, example in zip(self.predictions, self.examples, strict=True)
         ]
+
+
+def holds_result(path: Path, digest: str) -> bool:
+    """Return whether a file holds the result of an evaluation on the examples with this sha256."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size < MAX_RESULT_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("sha256") == digest
+
+
+def holds_predictions(path: Path, examples: Sequence[Example]) -> bool:
+    """Return whether a JSON-lines file holds predictions (see `Evaluation.records`) for these very examples."""
+    keys = ("question", "gold", "text", "correct", "tokens")
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line, example in zip(file, examples, strict=True):
+                record = json.loads(line)
+                if not isinstance(record, dict) or any(key not in record for key in keys):
+                    return False
+                if (record["question"], record["gold"]) != (example.question, example.answer):
+                    return False
+    except (OSError, ValueError, RecursionError):  # Another number of lines is a ValueError, as no JSON is.
+        return False
+    return True
 
 
 def evaluate(

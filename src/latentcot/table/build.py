@@ -20,7 +20,7 @@ from rich.table import Column
 from rich.table import Table as Screen
 
 from latentcot.core import UserError
-from latentcot.files import write_whole
+from latentcot.files import read_object, write_whole
 from latentcot.table.cells import Cell, chosen, plan, require_unseen
 from latentcot.table.recipe import Table
 from latentcot.table.render import EARLY, accuracy, marked, published, write_all
@@ -63,6 +63,19 @@ def require_folder(run: Path, cells: Sequence[Cell]) -> None:
         raise UserError(f"{run}: holds files that are no table's: give --run a new folder")
     for cell in cells:
         require_same(cell)
+
+
+def is_table_file(path: Path) -> bool:
+    """Return whether a file is what `build` writes as `FILE`: a table with every option of every data set."""
+    try:
+        options = read_object(path, "")
+    except UserError:
+        return False
+    datasets = options.get("datasets")
+    wanted = {"recipe", "test", "options", "rows", "start_from", "published"}
+    if not {"rows", "datasets", "seeds", "options"} <= options.keys() or not isinstance(datasets, dict):
+        return False
+    return all(isinstance(dataset, dict) and wanted <= dataset.keys() for dataset in datasets.values())
 
 
 def show(entries: Sequence[Entry], console: Console) -> None:
