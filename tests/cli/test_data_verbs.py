@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ def test_convert_writes_steps_as_names(lines: Path, tmp_path: Path, capsys: pyte
     assert run("data", "convert", lines, "--out", tmp_path / "sums.json", "--steps", "named") == 2
     assert "not facts in a row" in capsys.readouterr().err
     assert not (tmp_path / "sums.json").exists()
+
+
+def test_convert_leaves_out_the_questions_of_another_source(
+    examples: list[Example], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records.write(tmp_path / "test.json", examples[:20])
+    again = [Example(records.reshuffle_facts(one.question, random.Random(1)), (), "x") for one in examples[15:]]
+    records.write(tmp_path / "train.json", again)
+    words = ["data", "convert", tmp_path / "test.json", "--without", tmp_path / "train.json", "--out"]
+    assert run(*words, tmp_path / "clean.json") == 0
+    assert records.read(tmp_path / "clean.json") == examples[:15]
+    assert f"5 of 20 questions are in {tmp_path / 'train.json'} and left out" in capsys.readouterr().out
+    assert run("data", "check", tmp_path / "clean.json", tmp_path / "train.json") == 0
+    assert run("data", "check", tmp_path / "test.json", tmp_path / "train.json") == 2
+    assert "share 5 questions (record 16 is record 1)" in capsys.readouterr().out
+    words[4] = tmp_path / "test.json"
+    assert run(*words, tmp_path / "none.json") == 2
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_convert_leaves_nothing_of_a_faulty_source(lines: Path, tmp_path: Path) -> None:

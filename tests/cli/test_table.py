@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 
 from latentcot.cli import main
 from latentcot.data import records
+from latentcot.data.records import reshuffle_facts
 from latentcot.table.cells import plan
 from latentcot.table.claims import is_claimed
 from latentcot.table.recipe import read_table
@@ -262,9 +265,12 @@ def test_a_test_file_with_unknown_words_is_refused_before_training(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"test": "data/valid.json"}, "is the data.valid of row cot as well"),
-        ({"test": "copy.json"}, "is the data.valid of row cot as well"),
-        ({"test": "data/train.json"}, "is the data.train of row cot as well"),
+        ({"test": "data/valid.json"}, "has 4 of 4 questions (the first is record 1, "),
+        ({"test": "data/valid.json"}, "that are in the data.valid of row cot as well (data/valid.json)"),
+        ({"test": "copy.json"}, "that are in the data.valid of row cot as well"),
+        ({"test": "data/train.json"}, "has 32 of 32 questions (the first is record 1, "),
+        ({"test": "data/train.json", "options": {"data": {"train_limit": 31}}}, "has 31 of 32 questions"),
+        ({"test": "mixed.json"}, "mixed.json has 1 of 7 questions (the first is record 7, "),
         ({"test": "data/none.json"}, "no such file"),
         ({"recipe": "none.yaml"}, "none.yaml: no such recipe"),
         ({"start_from": {"coconut": "sot"}}, "there is no row sot"),
@@ -282,6 +288,9 @@ def test_a_test_file_with_unknown_words_is_refused_before_training(
 )
 def test_a_faulty_data_set_is_named(changes: Any, said: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "copy.json").write_bytes((home / "data" / "valid.json").read_bytes())
+    trained = records.read(home / "data" / "train.json")[9]
+    again = replace(trained, question=reshuffle_facts(trained.question, random.Random(1)), steps=())
+    records.write(home / "mixed.json", [*records.read(home / "data" / "test.json"), again])
     change(datasets={"chains": {**TABLE["datasets"]["chains"], **changes}})  # type: ignore[index]
     assert said in refused(capsys)
     assert not (home / "run").exists()

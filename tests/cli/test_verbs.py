@@ -1,8 +1,11 @@
 """Every verb as a user calls it, in one small run that all tests share."""
 
 import json
+import random
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +99,45 @@ def test_validation_on_what_is_trained_on_is_refused_or_said(
     assert "data.valid: all 32 questions of" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert train(data, tmp_path / "run", again, "--data.train_limit=16", "--curriculum.epochs=3") == 0
-    assert "16 training records; 16 of 32 validation questions are among them" in capsys.readouterr().out
+    said = "16 training records; 16 of 32 validation questions are among them, the first is record 1, '"
+    assert said in capsys.readouterr().out
+
+
+def test_validation_on_what_is_trained_on_is_told_by_its_questions(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Facts in another order, other steps: the same questions."""
+    trained, rng = records.read(data / "train.json"), random.Random(0)
+    again = [replace(one, question=f" {records.reshuffle_facts(one.question, rng)}", steps=()) for one in trained]
+    records.write(tmp_path / "again.json", again)
+    assert train(data, tmp_path / "run", f"--data.valid={tmp_path / 'again.json'}") == 2
+    assert "data.valid: all 32 questions of" in capsys.readouterr().err
+
+
+def test_eval_says_what_was_trained_on(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = f"--data=[{data / 'test.json'}, {data / 'train.json'}]"
+    for more, said, count in (
+        ([sources], "note: 32 of 38 questions (the first is record 7, '", 32),
+        ([sources, "--limit=6"], "", 0),
+    ):
+        out = tmp_path / f"{count}.json"
+        assert main(["eval", str(run), *more, f"--json={out}"]) == 0
+        assert json.loads(out.read_text())["trained_on"] == count
+        errors = capsys.readouterr().err
+        assert said in errors
+        assert ("note: " in errors) == bool(said)
+
+
+def test_eval_of_a_run_whose_data_is_gone_says_so(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run / "best", tmp_path / "copy")
+    out = tmp_path / "out.json"
+    assert main(["eval", str(tmp_path / "copy"), "--data", str(data / "test.json"), f"--json={out}"]) == 0
+    assert json.loads(out.read_text())["trained_on"] is None
+    assert "note: whether these questions were trained on is unknown (" in capsys.readouterr().err
 
 
 def test_eval_writes_the_promised_fields(data: Path, run: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
+from latentcot.data.sources import spelled
 from latentcot.files import refuse_existing
 from latentcot.recipe import load_config
 
@@ -152,6 +153,7 @@ def convert_data(
     filter: Filter = NO_FILTER,
     steps: Literal["named"] | None = None,
     skip_faults: int = 0,
+    without: str | list[str] | None = None,
 ) -> None:
     """Write one record file of any sources.
 
@@ -162,6 +164,7 @@ def convert_data(
         filter: Which records to keep.
         steps: named: ProsQA's facts as names in one line, each found from the one before it as a thought is.
         skip_faults: Leave out and count at most so many faulty records; one more stops.
+        without: Leave out the questions of this source or these, as of the training data from a test set.
     """
     from latentcot.data import prosqa, records
 
@@ -169,10 +172,25 @@ def convert_data(
         raise UserError(f"{out}: records are JSON or JSONL: end the name in .json or .jsonl")
     refuse_existing(out)
     examples = _read(sources, columns, filter, skip_faults)
+    if without is not None:
+        examples = _leave_out(examples, without, columns)
     if steps == "named":
         examples = [prosqa.named(example) for example in examples]
     records.write(out, examples)
     print(f"{out}: {len(examples):,} records, sha256 {records.digest(examples)}")
+
+
+def _leave_out(examples: list[Example], sources: str | list[str], columns: Columns) -> list[Example]:
+    """Return the examples whose questions the sources lack, and print how many others there were."""
+    from latentcot.data import records
+    from latentcot.data.leaks import question_keys
+
+    keys = question_keys(records.stream(sources, columns))
+    kept = [example for example in examples if records.question_key(example.question) not in keys]
+    print(f"{len(examples) - len(kept):,} of {len(examples):,} questions are in {spelled(sources)} and left out")
+    if not kept:
+        raise UserError(f"no record is left without the questions of {spelled(sources)}: give others")
+    return kept
 
 
 def split_data(

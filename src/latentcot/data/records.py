@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -151,8 +152,15 @@ def digest(examples: Iterable[Example]) -> str:
 
 
 def question_key(question: str) -> bytes:
-    """The same for a question and for its repetitions. Facts in another order make the same question."""
-    return hashlib.sha256("\0".join(sorted(question.strip().split(". "))).encode()).digest()
+    """Return what a question has in common with its repetitions: the hash of its sentences in alphabetical order.
+
+    Sentences (facts) in another order, other spaces, another case and other forms of a character (NFKC) make the same
+    question.
+    """
+    text = question if question.isascii() else unicodedata.normalize("NFKC", question)
+    text = " ".join(text.casefold().split())
+    sentences = text.replace(". ", ".\0").replace("? ", "?\0").replace("! ", "!\0").split("\0")
+    return hashlib.sha256("\0".join(sorted(sentences)).encode(errors="surrogatepass")).digest()
 
 
 def reshuffle_facts(question: str, rng: random.Random) -> str:
@@ -199,12 +207,12 @@ def _record_faults(record: Any) -> list[str]:
         if name not in record:
             found.append(f'"{name}" is missing: add it')
         elif name != "steps":
-            found.extend(_text_faults(f'"{name}"', record[name]))
+            found.extend(text_faults(f'"{name}"', record[name]))
         elif not isinstance(record[name], list):
             found.append(f'"{name}" is {kind(record[name])}, not a list: give a list of texts')
         else:
             for number, step in enumerate(record[name], 1):
-                found.extend(_text_faults(f'step {number} of "{name}"', step) or _mark_faults(number, step, record))
+                found.extend(text_faults(f'step {number} of "{name}"', step) or _mark_faults(number, step, record))
     if ANSWER_MARK in str(record.get("answer")):
         found.append(f'"answer" contains {ANSWER_MARK}, after which an answer begins: remove it')
     return found
@@ -217,7 +225,8 @@ def _mark_faults(number: int, step: str, record: dict[str, Any]) -> list[str]:
     return [f'step {number} of "steps" gives the answer after {ANSWER_MARK}: leave that step out']
 
 
-def _text_faults(name: str, value: Any) -> list[str]:
+def text_faults(name: str, value: Any) -> list[str]:
+    """Return what keeps a value from being a question, step or answer; each fault begins with the field's `name`."""
     if not isinstance(value, str):
         return [f"{name} is {kind(value)}, not text: put it in quotes"]
     if not value.strip():

@@ -13,6 +13,7 @@ import yaml
 from latentcot.config import RunConfig, to_mapping
 from latentcot.core import UserError
 from latentcot.data import records
+from latentcot.data.leaks import Overlap, find_overlap, question_keys
 from latentcot.data.sources import spelled
 from latentcot.recipe import Layer, merge, read_layers
 from latentcot.table.recipe import Table, published
@@ -71,13 +72,27 @@ def digest(path: Path) -> str:
 
 
 def _hashes(config: RunConfig) -> dict[str, str]:
-    """The sha256 of the examples that a run reads, read once for all runs on the same data."""
-    return _hashes_of(yaml.safe_dump(to_mapping(replace(RunConfig(), data=config.data))))
+    """The sha256 of the examples that a run reads."""
+    return _read_once(_data_text(config))[0]
+
+
+def _data_text(config: RunConfig) -> str:
+    """What a configuration says of its data, the same for all runs on the same data."""
+    return yaml.safe_dump(to_mapping(replace(RunConfig(), data=config.data)))
 
 
 @cache
-def _hashes_of(text: str) -> dict[str, str]:
-    return read_data(merge([Layer("data", yaml.safe_load(text))])).sha256()
+def _read_once(text: str) -> tuple[dict[str, str], dict[str, frozenset[bytes]]]:
+    """Return the sha256 of the training and of the validation examples, and the keys of their questions."""
+    data = read_data(merge([Layer("data", yaml.safe_load(text))]))
+    return data.sha256(), {"train": question_keys(data.train), "valid": question_keys(data.valid)}
+
+
+@cache
+def _overlaps(text: str, test: Path) -> dict[str, Overlap]:
+    """Return what a test file shares with the training and with the validation questions."""
+    seen, examples = _read_once(text)[1], records.read(test)
+    return {name: find_overlap(examples, keys) for name, keys in seen.items()}
 
 
 def to_text(cell: Cell) -> str:
@@ -167,18 +182,19 @@ def _configs(table: Table, name: str, place: str) -> dict[str, RunConfig]:
 
 
 def require_unseen(cells: Sequence[Cell], place: str) -> None:
-    """UserError, with `place` to name the table, if data is not there, or a test file trains or chooses checkpoints."""
+    """UserError, with `place` to name the table, if data is not there or test questions train or choose checkpoints."""
     for cell in cells:
         where, data = f"{place}: datasets.{cell.dataset}", cell.config.data
         try:
-            found = hashes(cell)
+            overlaps = _overlaps(_data_text(cell.config), cell.test)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
-        for name in ("train", "valid"):
-            if found[name] == found["test"]:
+        for name, overlap in overlaps.items():
+            if overlap.count:
                 raise UserError(
-                    f"{where}.test: {cell.test} is the data.{name} of row {cell.row} as well "
-                    f"({spelled(getattr(data, name))}): give a test file that no run sees"
+                    f"{where}.test: {cell.test} has {overlap} that are in the data.{name} of row {cell.row} as well "
+                    f"({spelled(getattr(data, name))}): give questions that no run sees (`latentcot data convert "
+                    "--without` leaves the others out)"
                 )
 
 
