@@ -5,12 +5,14 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from latentcot.cli.asking import answer_to_file, read_questions
 from latentcot.cli.verbs import Verbs, positive
 from latentcot.config import RunConfig
-from latentcot.core import UserError
+from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.files import read_object, refuse_overwriting, write_whole
 from latentcot.recipe import find
@@ -142,10 +144,11 @@ def run_eval(
             predictions, "--predictions", "predictions for this data", lambda file: holds_predictions(file, examples),
             [*inputs, written],
         )  # fmt: skip
+    trained_on = _count_trained_on(checkpoint, examples)
     loaded = load(checkpoint)
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
-        "row": loaded.row, **result.metrics(), "data": data, "sha256": digest,
+        "row": loaded.row, **result.metrics(), "data": data, "sha256": digest, "trained_on": trained_on,
     }  # fmt: skip
     if skipped.count:
         metrics["skipped"] = skipped.count
@@ -161,6 +164,9 @@ def run_eval(
 def run_generate(
     checkpoint: Path,
     questions: list[str],
+    data: str | list[str] | None = None,
+    out: Path | None = None,
+    format: Literal["lines", "text", "jsonl"] = "lines",
     thoughts: int | None = None,
     max_new_tokens: int | None = None,
     sample: bool = False,
@@ -169,12 +175,19 @@ def run_generate(
     top_k: int = 0,
     seed: int = 0,
     stream: bool = False,
+    batch_size: int = 64,
+    columns: Columns = AS_NAMED,
 ) -> None:
-    """Answer questions.
+    """Answer questions: to the terminal, or a file of them to a file of answers, which the same command continues.
 
     Args:
         checkpoint: Folder of a checkpoint, or of a run (then its best checkpoint).
-        questions: One or more questions; - reads one a line from standard input.
+        questions: One or more questions; - reads them from standard input.
+        data: Answer the questions of this source or these instead; their records need no steps and no answers.
+        out: JSON-lines file to write an object to for each question: question, text, answer, tokens, thoughts. One that
+            an interrupted command with the same checkpoint, questions and options left is continued.
+        format: Of standard input. lines: a question a line; text: all of it is one question, of several lines perhaps;
+            jsonl: a JSON object with "question" a line.
         thoughts: Force this number of thoughts (default: the checkpoint's own).
         max_new_tokens: Longest answer (default: the checkpoint's own budget).
         sample: Draw tokens instead of taking the likeliest.
@@ -183,27 +196,35 @@ def run_generate(
         top_k: Draw from so many likeliest tokens; 0 is all.
         seed: Of the draw.
         stream: Print the answer as it is written.
+        batch_size: Questions answered at once; with --out, so many answers are written at a time.
+        columns: Where a source of your own has its question.
     """
-    positive(max_new_tokens=max_new_tokens)
+    positive(max_new_tokens=max_new_tokens, batch_size=batch_size)
     if sample and temperature <= 0:
         raise UserError(f"--temperature is {temperature}: give a positive number, or leave --sample out")
+    if stream and out is not None:
+        raise UserError("--stream prints answers and --out writes them to a file: leave one of them out")
+    texts = read_questions(questions, data, format, columns)
+    options: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    if sample:
+        options |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
+    options |= {"thoughts": thoughts}
+    if out is not None:
+        answer_to_file(checkpoint, texts, data, out, options, seed, batch_size)
+        return
     from transformers import TextStreamer, set_seed
 
     from latentcot.checkpoint import load
     from latentcot.generate import answer
 
     loaded = load(checkpoint)
-    options: dict[str, Any] = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
-    if sample:
-        options |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
     set_seed(seed)
-    texts = [line for text in questions for line in (sys.stdin if text == "-" else [text])]
     if stream:
         for text in texts:
             streamer = TextStreamer(loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
-            answer(loaded, [text], thoughts=thoughts, streamer=streamer, **options)
+            answer(loaded, [text], streamer=streamer, **options)
     else:
-        for prediction in answer(loaded, texts, thoughts=thoughts, **options):
+        for prediction in answer(loaded, texts, batch_size=batch_size, **options):
             print(prediction.text)
 
 
@@ -226,6 +247,20 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _count_trained_on(checkpoint: Path, examples: Sequence[Example]) -> int | None:
+    """Return how many of the questions the checkpoint's run was trained on, None if unknown; a note says more."""
+    from latentcot.training.data import find_trained_on
+
+    try:
+        overlap = find_trained_on(checkpoint, examples)
+    except UserError as error:
+        print(f"note: whether these questions were trained on is unknown ({error})", file=sys.stderr)
+        return None
+    if overlap.count:
+        print(f"note: {overlap} were trained on", file=sys.stderr)
+    return overlap.count
 
 
 def _is_quickstart_result(file: Path, seed: int) -> bool:
@@ -268,7 +303,7 @@ VERBS: Verbs = {
         run_generate,
         {
             "checkpoint": {"type": Path},
-            "questions": {"nargs": "+", "type": str},
+            "questions": {"nargs": "*", "type": str, "help": "Questions; - reads them from standard input."},
             "--sample": {"action": "store_true", "help": "Draw tokens instead of taking the likeliest."},
             "--stream": {"action": "store_true", "help": "Print the answer as it is written."},
         },
