@@ -128,3 +128,10 @@ def test_what_is_no_number(value):
 def test_a_line_gives_back_what_it_was_made_of(question, steps, answer):
     record = line_record(f"{question}||{' '.join(steps)} #### {answer}")
     assert record == {"question": question, "steps": steps, "answer": answer}
+
+
+@pytest.mark.parametrize("text", ["1" * 10**6, "." * 10**6 + "1", "1e" + "9" * 10**6, "$1,200/3%", "10:30", ".5"])
+def test_a_long_number_takes_linear_work(text: str) -> None:
+    assert require_number(f" {text} ") == text
+    with pytest.raises(UserError, match="is not a number"):
+        require_number(f"{text}x")

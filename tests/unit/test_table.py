@@ -15,7 +15,7 @@ from latentcot.recipe import shipped
 from latentcot.table import cells
 from latentcot.table.cells import chosen, plan
 from latentcot.table.figure import draw
-from latentcot.table.recipe import published, read_table
+from latentcot.table.recipe import PUBLISHED_TOKENS_NOTES, published, read_table
 from latentcot.table.render import COLUMNS, as_csv, as_json, latex, markdown
 from latentcot.table.results import Entry, Run, _entry
 
@@ -122,3 +122,23 @@ def test_every_table_recipe_of_the_package_makes_cells(recipe: Path, monkeypatch
     assert chosen(found, None) == found
     seeds = [cell.seed for cell in found]
     assert seeds == sorted(seeds)
+
+
+def test_published_tokens_that_are_counted_in_another_way_are_said_beside() -> None:
+    """ProntoQA's 3.0 and 9.0 against 2.0 and 8.0; not the paper's CoT row, nor its other data sets."""
+    paper, notes = published(), PUBLISHED_TOKENS_NOTES
+    entries = [
+        _entry(name, row, [run(0, 100, tokens)], paper[name].get(row), notes.get(name, "") if row != "cot" else "")
+        for name in ("prontoqa", "prosqa")
+        for row, tokens in (("cot", 92.6), ("no_cot", 2.0), ("coconut", 8.0), ("pause_multipass", 2.0))
+    ]
+    page, tex = markdown(entries), latex(entries)
+    assert [line.split(" | ")[0][2:] for line in page.splitlines() if line.endswith(".0 ‡ |")] == ["no_cot", "coconut"]
+    assert page.count(f"‡ Published tokens: {notes['prontoqa']}") == 1
+    assert "### True is two tokens" in page
+    assert tex.count(r"3.0 $^\ddagger$") == tex.count(r"9.0 $^\ddagger$") == 1
+    assert "% double dagger: published tokens: one more" in tex
+    assert [bool(entry["published_tokens_note"]) for entry in json.loads(as_json(entries))["entries"]] == [
+        False, True, True, False, False, False, False, False,
+    ]  # fmt: skip
+    assert "‡" not in markdown(entries[4:]) + latex(entries[4:])

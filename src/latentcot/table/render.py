@@ -26,6 +26,9 @@ COLUMNS = (
 
 EARLY = "† has a run whose epochs ended before its last stage: its figures are those of the stage it reached."
 
+DAGGER = r"$^\ddagger$"
+"""The mark of `published_tokens_note` in LaTeX."""
+
 SOURCE = "Hao et al. 2024 (arXiv 2412.06769), Table 1: GPT-2"
 
 
@@ -61,6 +64,17 @@ def published(entry: Entry) -> str:
     return _percent(entry.published["accuracy"]) + ("" if sd is None else f" ± {_percent(sd)}")
 
 
+def published_tokens(entry: Entry, mark: str) -> str:
+    """The paper's tokens, or nothing, with the mark where `published_tokens_note` says how they differ from ours."""
+    if entry.published is None:
+        return ""
+    return f"{entry.published['tokens']:.1f}" + (f" {mark}" if entry.published_tokens_note else "")
+
+
+def _tokens_notes(entries: Sequence[Entry]) -> list[str]:
+    return _unique(entry.published_tokens_note for entry in entries if entry.published_tokens_note)
+
+
 def markdown(entries: Sequence[Entry]) -> str:
     """A table for each data set, the accuracy of every run at every stage, and where each figure comes from."""
     lines = []
@@ -71,6 +85,8 @@ def markdown(entries: Sequence[Entry]) -> str:
         lines += [EARLY, ""]
     if any(entry.published for entry in entries):
         lines += [f"Published: {SOURCE}.", ""]
+    for note in _tokens_notes(entries):
+        lines += [f"‡ Published tokens: {note}", ""]
     return "\n".join([*lines, *_NOTES, ""])
 
 
@@ -90,7 +106,7 @@ def _main_table(entries: Sequence[Entry]) -> list[str]:
     if any(entry.published for entry in entries):
         head += ["published %", "published tokens"]
         for row, entry in zip(rows, entries, strict=True):
-            row += [published(entry), f"{entry.published['tokens']:.1f}" if entry.published else ""]
+            row += [published(entry), published_tokens(entry, "‡")]
     return _md(head, rows)
 
 
@@ -186,7 +202,7 @@ def latex(entries: Sequence[Entry]) -> str:
         lines.append(rf"{_tex(row)}{early} & {' & '.join(figures)} \\")
         if any(e is not None and e.published for e in found):
             paper = [
-                f"{_pm(published(e))} & {e.published['tokens']:.1f}" if e is not None and e.published else " & "
+                f"{_pm(published(e))} & {published_tokens(e, DAGGER)}" if e is not None and e.published else " & "
                 for e in found
             ]
             lines.append(rf"\quad published & {' & '.join(paper)} \\")
@@ -195,6 +211,7 @@ def latex(entries: Sequence[Entry]) -> str:
         lines.append(f"% {EARLY.replace('†', 'dagger:')}")
     if any(entry.published for entry in entries):
         lines.append(f"% published: {SOURCE}")
+    lines += [f"% double dagger: published tokens: {note}" for note in _tokens_notes(entries)]
     return "\n".join([*lines, ""])
 
 

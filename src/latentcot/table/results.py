@@ -11,7 +11,7 @@ from typing import Any
 
 from latentcot.evaluation.statistics import student, wilson
 from latentcot.table.cells import Cell
-from latentcot.table.recipe import Table, published
+from latentcot.table.recipe import PUBLISHED_TOKENS_NOTES, Table, published
 from latentcot.table.work import is_done, read_figures
 
 
@@ -60,6 +60,8 @@ class Entry:
     seconds_per_example: float
     published: Mapping[str, float] | None
     runs: Sequence[Run]
+    published_tokens_note: str = ""
+    """Why the published tokens differ from what is counted here for the same text; empty where they do not."""
 
     @property
     def reached_last_stage(self) -> bool:
@@ -75,7 +77,13 @@ def collect(table: Table, cells: Sequence[Cell], folder: Path) -> list[Entry]:
             runs[cell.dataset, cell.row].append(_run(cell, folder))
     figures = published()
     return [
-        _entry(name, row, found, figures.get(table.datasets[name].published or "", {}).get(row))
+        _entry(
+            name,
+            row,
+            found,
+            figures.get(table.datasets[name].published or "", {}).get(row),
+            PUBLISHED_TOKENS_NOTES.get(table.datasets[name].published or "", "") if row != "cot" else "",
+        )
         for (name, row), found in runs.items()
         if found
     ]
@@ -98,7 +106,9 @@ def _run(cell: Cell, folder: Path) -> Run:
     )
 
 
-def _entry(dataset: str, row: str, runs: Sequence[Run], figures: Mapping[str, float] | None) -> Entry:
+def _entry(
+    dataset: str, row: str, runs: Sequence[Run], figures: Mapping[str, float] | None, tokens_note: str = ""
+) -> Entry:
     accuracies = [run.accuracy for run in runs]
     pooled = wilson(sum(run.right for run in runs), sum(run.n for run in runs))
     several = len(runs) > 1
@@ -115,4 +125,5 @@ def _entry(dataset: str, row: str, runs: Sequence[Run], figures: Mapping[str, fl
         seconds_per_example=mean(run.seconds_per_example for run in runs),
         published=figures,
         runs=runs,
+        published_tokens_note=tokens_note if figures else "",
     )
