@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
 from latentcot.data.hub import answers
+from latentcot.think import prove_exact
 from latentcot.tokens import Markers, add_markers, encode_questions, word_tokenizer
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def load(folder: str | Path, device: str | None = None) -> Checkpoint:
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
     named = block.get("named_steps", False)  # Checkpoints of before do not say.
+    prove_exact(model, frame.layout((), block["thoughts"]))
     return Checkpoint(model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named)
 
 
@@ -347,5 +349,5 @@ def require_thinker(config: PretrainedConfig, name: str) -> None:
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
         raise UserError(f"{name}: a {config.model_type} model is no causal language model: give one that is")
     stock = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    if stock is not None and (stock._is_stateful or not hasattr(config.get_text_config(), "use_cache")):
+    if stock is not None and not hasattr(config.get_text_config(), "use_cache"):
         raise UserError(f"{name}: a {config.model_type} model keeps no KV cache for thoughts: give one that does")

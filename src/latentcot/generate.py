@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from latentcot.architecture import Together
 from latentcot.batch import collate
 from latentcot.core import Batch, Layout, Prediction, Slot, UserError
-from latentcot.think import roll
+from latentcot.think import batch_plan, roll
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,7 +39,7 @@ def answer(
     wanted = checkpoint.thoughts if thoughts is None else thoughts
     layouts = [checkpoint.layout(question, wanted) for question in questions]
     predictions: dict[int, Prediction] = {}
-    for indices in batches(layouts, batch_size):
+    for indices in batches(layouts, batch_size, checkpoint.model):
         states = None if fed is None else fed[indices].to(checkpoint.model.device)
         written = _generate(checkpoint, [layouts[index] for index in indices], states, sampling)
         for index, ids in zip(indices, written, strict=True):
@@ -57,7 +59,7 @@ def thoughts_of(
     """
     layouts = thinking_layouts(checkpoint, questions, thoughts)
     found: dict[int, Tensor] = {}
-    for indices in batches(layouts, batch_size):
+    for indices in batches(layouts, batch_size, checkpoint.model):
         batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
         states = roll(checkpoint.model, batch.to(checkpoint.model.device)).states
         found |= zip(indices, states[:, :-1].cpu(), strict=True)
@@ -74,11 +76,20 @@ def thinking_layouts(checkpoint: Checkpoint, questions: Sequence[str], thoughts:
     return layouts
 
 
-def batches(layouts: Sequence[Layout], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of prompts of like length, to pad little."""
-    order = sorted(range(len(layouts)), key=lambda index: len(layouts[index].prompt))
-    for first in range(0, len(order), batch_size):
-        yield order[first : first + batch_size]
+def batches(layouts: Sequence[Layout], batch_size: int, model: PreTrainedModel) -> Iterator[list[int]]:
+    """Indices in batches of prompts of like length, to pad little; of equal length where the model's plan has it so.
+
+    The layouts have equally many thoughts.
+    """
+    lengths = [len(layout.prompt) for layout in layouts]
+    order = sorted(range(len(layouts)), key=lambda index: lengths[index])
+    groups: Iterable[Iterable[int]] = [order]
+    if batch_plan(model).together is Together.SAME_SHAPE:
+        groups = (group for _, group in groupby(order, key=lambda index: lengths[index]))
+    for group in groups:
+        indices = list(group)
+        for first in range(0, len(indices), batch_size):
+            yield indices[first : first + batch_size]
 
 
 def write(model: PreTrainedModel, batch: Batch, filler: int, fed: Tensor | None = None, **options: Any) -> Tensor:
@@ -86,7 +97,8 @@ def write(model: PreTrainedModel, batch: Batch, filler: int, fed: Tensor | None 
 
     `filler` is any id of the vocabulary.
     """
-    if batch.thoughts.any():
+    # The prompt goes through the thought loop in any case: generate()'s own masks leave rows of its padding empty.
+    if batch.prompt.shape[1] and (batch.thoughts.any() or not batch_plan(model).refusal):
         latent = roll(model, batch, fed)
         # generate() skips as many ids as the cache holds; those at the thoughts are never read.
         thoughts = torch.full_like(latent.mask[:, batch.prompt.shape[1] :], filler, dtype=torch.long)

@@ -7,9 +7,9 @@ outside, so that wrappers (DDP, FSDP2, adapters) see every parameter where they 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
-from latentcot.core import NO_LABEL, Batch, Latent, Trace, UserError
+from latentcot.architecture import BatchPlan, Together, plan_of, require_thoughts
+from latentcot.core import NO_LABEL, Batch, Latent, Layout, Trace, UserError
+from latentcot.masks import create_masks
 from latentcot.speed.attention import quick_attention
-from latentcot.speed.cache import growing_cache
+from latentcot.speed.cache import fork_cache, growing_cache
 from latentcot.speed.dropout import quick_dropout
 from latentcot.speed.products import joint_gradients
 
@@ -30,13 +32,18 @@ def think(model: nn.Module, batch: Batch) -> Trace:
 
     Each row gets exactly what it would get alone, whatever its prompt's length and its number of thoughts. Logits
     are computed at the rest columns and nowhere else. N thoughts take N + 2 passes, and no position is computed
-    twice; a batch without thoughts takes one.
+    twice; a batch without thoughts takes one. Where the model's plan has it so, the batch is run in parts.
+    UserError if the batch has thoughts and the model can have none.
     """
+    plan = batch_plan(model)
+    if plan.refusal and batch.thoughts.any():
+        require_thoughts(unwrap(model), plan)
+    parts = _parts(batch, plan)
+    if parts:
+        return _run_parts(model, batch, parts)
     with quick_dropout(model), quick_attention(model):
         if not batch.thoughts.any():
             return _one_pass(model, batch)
-        if _gaps_are_unsafe(model, batch):
-            return _by_number_of_thoughts(model, batch)
         with joint_gradients(model):
             latent = roll(model, batch)
             return Trace(read(model, latent, batch.rest, batch.rest_mask), latent.states, latent.said)
@@ -54,9 +61,15 @@ def roll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Latent:
 def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterator[Latent]:
     """`roll` one thought at a time: where the batch stands after its prompt, then after each thought column.
 
-    All share one cache, which the next one extends: `fork` what is to be read before going on.
+    All share one cache, which the next one extends: `fork` what is to be read before going on. ValueError if the
+    model's plan does not let the rows share a batch (`think` runs such a batch in parts).
     """
     _refuse_checkpointing(model)
+    plan = batch_plan(model)
+    if plan.refusal and batch.thoughts.any():
+        require_thoughts(unwrap(model), plan)
+    if not _fit_together(batch, plan):
+        raise ValueError(f"{unwrap(model).config.model_type}: these rows cannot share a batch ({plan.together.name})")
     mask, total, say = batch.prompt_mask, int(batch.thoughts.max()), batch.taught is not None
     cache = growing_cache(unwrap(model).config, mask.shape[1] + total + batch.rest.shape[1])
     with _only_where_read(model, read=1):  # A thought's pass has one column, and that is read.
@@ -69,7 +82,7 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
         mask = torch.cat([mask, active], dim=1)
         if batch.thought_token is None:
             thought = state if fed is None else fed[:, column : column + 1]
-            inputs = {"inputs_embeds": thought}
+            inputs = {"inputs_embeds": thought.clone()}  # Some models (CTRL) scale it in place.
         else:
             inputs = {"input_ids": torch.full_like(batch.prompt[:, :1], batch.thought_token)}
         news = _last_state(model, mask, cache, say, **inputs)
@@ -90,10 +103,7 @@ def read(model: nn.Module, latent: Latent, rest: Tensor, rest_mask: Tensor) -> T
 
 def fork(latent: Latent, rows: Tensor) -> Latent:
     """A copy with the given rows of the batch, each as often as it is named, that grows apart from the original."""
-    cache = copy.copy(latent.cache)
-    cache.layers = [copy.copy(layer) for layer in latent.cache.layers]
-    cache.batch_select_indices(rows)
-    return Latent(cache, latent.mask[rows], latent.states[rows], latent.said[rows])
+    return Latent(fork_cache(latent.cache, rows), latent.mask[rows], latent.states[rows], latent.said[rows])
 
 
 def target_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -130,28 +140,46 @@ def unwrap(model: nn.Module) -> PreTrainedModel:
     return inner
 
 
-def has_window(model: nn.Module) -> bool:
-    """Whether the model has a sliding window, which counts columns and not positions."""
-    return any(DynamicCache(config=unwrap(model).config).is_sliding)
+def batch_plan(model: nn.Module) -> BatchPlan:
+    """Which rows may share a batch on this model. The first call runs a few short passes to find out."""
+    return plan_of(unwrap(model), think)
+
+
+def prove_exact(model: nn.Module, layout: Layout) -> None:
+    """Find the model's plan now; UserError, with its name and the reason, if the layout has thoughts and it can have
+    none. Before the model is wrapped for several processes, which would each have to make the same passes.
+    """
+    plan = batch_plan(model)
+    if layout.thoughts:
+        require_thoughts(unwrap(model), plan)
 
 
 def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: Any) -> Any:
     """One pass over the columns of `inputs`; `mask` covers those before them as well.
 
     A column's position is the number of real columns before it. `keep` is the transformers argument: how many
-    of the last columns get logits, or which (0 is all).
+    of the last columns get logits, or which (0 is all). No query's row of a mask that attention sees is empty.
     """
     columns = next(inputs[name] for name in ("input_ids", "inputs_embeds") if name in inputs).shape[1]
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]
-    return model(
+    masks: Any = mask.long()
+    # A single column comes after real ones, which it sees; and rows of the same shape have no padding.
+    if columns > 1 and batch_plan(model).together is not Together.SAME_SHAPE:
+        masks = create_masks(unwrap(model), mask, columns, inputs.get("past_key_values"), positions)
+    output = model(
         **inputs,
-        attention_mask=mask.long(),
+        attention_mask=masks,
         position_ids=positions,
         logits_to_keep=keep,
         # The Trainer turns the cache off in the config, and without a cache a thought would see nothing.
         use_cache="past_key_values" in inputs,
         output_hidden_states=True,
     )
+    if isinstance(keep, Tensor):
+        output.logits = output.logits[:, : len(keep)]  # Of none, where a model (TrOCR) computes all in any case.
+    else:
+        output.logits = output.logits[:, -keep:]
+    return output
 
 
 def _last_state(
@@ -175,16 +203,21 @@ def _one_pass(model: nn.Module, batch: Batch) -> Trace:
         say = batch.taught is not None
         output = _forward(model, mask, keep=batch.rest.shape[1] + say, input_ids=ids)
     said, logits = output.logits[:, :say], output.logits[:, say:]
-    return Trace(logits, output.hidden_states[-1][:, end - 1 : end], said)
+    if batch_plan(model).refusal:  # Its hidden states may have any shape, and none is ever fed.
+        return Trace(logits, logits.new_zeros(len(ids), 1, 0), said)
+    last = max(end, 1)  # A prompt of one token without a cue is all rest.
+    return Trace(logits, output.hidden_states[-1][:, last - 1 : last], said)
 
 
 def last_feed_forward(model: nn.Module) -> nn.Module | None:
     """The part of the last layer that `think` leaves out at columns that nobody reads.
 
-    None for models that do not call it `mlp`, as most do, and for those that will compute their activations again, when
-    it would not be left out: they compute all of it.
+    None for models that do not call it `mlp`, as most do, or whose `mlp` does more than treat every column by itself,
+    and for those that will compute their activations again, when it would not be left out: they compute all of it.
     """
     network = unwrap(model)
+    if not batch_plan(network).skip_mlp:
+        return None
     parts = [module for name, module in network.named_modules() if name.endswith(".mlp")]
     complete = len(parts) == network.config.get_text_config().num_hidden_layers
     return parts[-1] if complete and not _checkpoints_activations(network) else None
@@ -221,28 +254,53 @@ def _only_where_read(model: nn.Module, read: int) -> Iterator[None]:
             hook.remove()
 
 
-def _gaps_are_unsafe(model: nn.Module, batch: Batch) -> bool:
-    """Whether idle columns would change the result."""
-    ragged = bool((batch.thoughts != batch.thoughts[0]).any())
-    return ragged and has_window(model)
+def _fit_together(batch: Batch, plan: BatchPlan) -> bool:
+    """Whether the plan lets the rows' prompts and thoughts share a batch."""
+    if plan.together is Together.ANY:  # Nothing is asked of the device then.
+        return True
+    even = bool((batch.thoughts == batch.thoughts[0]).all())
+    return even and (plan.together is Together.SAME_THOUGHTS or bool(batch.prompt_mask.all()))
 
 
-def _by_number_of_thoughts(model: nn.Module, batch: Batch) -> Trace:
-    """The rows with 0 thoughts, then those with 1, ...: no idle columns, at the price of more passes."""
-    total = int(batch.thoughts.max())
-    order, logits = [], []
-    states: list[Tensor] = []
-    said: list[Tensor] = []
-    for thoughts in batch.thoughts.unique():  # type: ignore[no-untyped-call]
-        rows = (batch.thoughts == thoughts).nonzero()[:, 0]
-        trace = think(model, batch.take(rows))
-        order.append(rows)
-        logits.append(trace.logits)
-        for parts, part in ((states, trace.states), (said, trace.said)):
-            held = part[:, :1].repeat(1, total - int(thoughts), 1)
-            parts.append(torch.cat([held, part], dim=1))
-    back = torch.cat(order).argsort()
+def _parts(batch: Batch, plan: BatchPlan) -> list[Tensor]:
+    """Indices of the rows of each part in which the batch has to be run, those with fewest thoughts first; none if it
+    can be run as it is."""
+    shapes = plan.together is Together.SAME_SHAPE
+    if _fit_together(batch, plan) and not (shapes and not batch.rest_mask.all()):
+        return []
+    sizes = [batch.thoughts]
+    if shapes:
+        sizes += [batch.prompt_mask.sum(dim=1), batch.rest_mask.sum(dim=1)]
+    kinds, kind = torch.stack(sizes, dim=1).unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    return [(kind == number).nonzero()[:, 0] for number in range(len(kinds))]
+
+
+def _run_parts(model: nn.Module, batch: Batch, parts: list[Tensor]) -> Trace:
+    """`think` of each part, put together as one trace: no idle columns, at the price of more passes."""
+    total, columns = int(batch.thoughts.max()), batch.rest.shape[1]
+    logits, states, said = [], [], []
+    for rows in parts:
+        part = _without_padding(batch.take(rows))
+        trace = think(model, part)
+        logits.append(functional.pad(trace.logits, (0, 0, 0, columns - part.rest.shape[1])))
+        for traces, one in ((states, trace.states), (said, trace.said)):
+            held = one[:, :1].repeat(1, total - int(part.thoughts[0]), 1)
+            traces.append(torch.cat([held, one], dim=1))
+    back = torch.cat(parts).argsort()
     return Trace(torch.cat(logits)[back], torch.cat(states)[back], torch.cat(said)[back])
+
+
+def _without_padding(batch: Batch) -> Batch:
+    """The batch without columns that are padding in every row."""
+    first, last = (~batch.prompt_mask.any(dim=0)).sum(), batch.rest_mask.any(dim=0).sum()
+    return replace(
+        batch,
+        prompt=batch.prompt[:, first:],
+        prompt_mask=batch.prompt_mask[:, first:],
+        rest=batch.rest[:, :last],
+        rest_mask=batch.rest_mask[:, :last],
+        labels=batch.labels[:, :last],
+    )
 
 
 def _checkpoints_activations(network: PreTrainedModel) -> bool:
@@ -256,5 +314,5 @@ def _refuse_checkpointing(model: nn.Module) -> None:
     if _checkpoints_activations(unwrap(model)):
         raise UserError(
             "activation (gradient) checkpointing drops the KV cache that carries the thoughts' gradient, "
-            "so the result would be wrong without a word: turn it off (model.gradient_checkpointing_disable())"
+            "so the gradient would be silently wrong: turn it off (model.gradient_checkpointing_disable())"
         )

@@ -128,7 +128,10 @@ def test_a_faulty_conversion(
         (["--train.batch_size=10", "--train.micro_batch=4"], "multiple of train.micro_batch"),
         (["--model.scratch.architecture=nonsense"], "not a model type"),
         (["--model.scratch.architecture=t5"], "encoder-decoder"),
-        (["--model.scratch.architecture=mamba"], "no KV cache"),
+        (
+            ["--model.scratch.architecture=mamba"],
+            "mamba (MambaForCausalLM): this model cannot have",
+        ),
         (["--model.scratch.architecture=bert"], "causal"),
         (["--model.scratch.width=30", "--model.scratch.heads=4"], "multiple of model.scratch.heads"),
         (["--model.scratch.positions=10"], "record 1 needs"),

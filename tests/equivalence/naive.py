@@ -12,7 +12,9 @@ def embedded(model: PreTrainedModel, layout: Layout) -> tuple[Tensor, list[Tenso
     embed, body, states = model.get_input_embeddings(), model.base_model, []
     sequence = embed(torch.tensor([layout.prompt]))
     for _ in range(layout.thoughts):
-        state = body(inputs_embeds=sequence, use_cache=False).last_hidden_state[:, -1:]
+        output = body(inputs_embeds=sequence.clone(), use_cache=False, output_hidden_states=True)
+        # Some (Llama 4) have no body apart from the model itself, whose output has the states of all layers alone.
+        state = (output.last_hidden_state if hasattr(output, "last_hidden_state") else output.hidden_states[-1])[:, -1:]
         states.append(state)
         fed = state if layout.thought_token is None else embed(torch.tensor([[layout.thought_token]]))
         sequence = torch.cat([sequence, fed], dim=1)
@@ -24,7 +26,7 @@ def target_logits(model: PreTrainedModel, layout: Layout) -> Tensor:
     sequence, _ = embedded(model, layout)
     target = torch.tensor([layout.target[:-1]], dtype=torch.long)
     sequence = torch.cat([sequence, model.get_input_embeddings()(target)], dim=1)
-    return model(inputs_embeds=sequence, use_cache=False).logits[0, -len(layout.target) :]
+    return model(inputs_embeds=sequence.clone(), use_cache=False).logits[0, -len(layout.target) :]
 
 
 @torch.no_grad()
@@ -33,7 +35,7 @@ def greedy(model: PreTrainedModel, layout: Layout, budget: int, eos: int) -> lis
     sequence, _ = embedded(model, layout)
     written: list[int] = []
     while len(written) < budget:
-        token = int(model(inputs_embeds=sequence, use_cache=False).logits[0, -1].argmax())
+        token = int(model(inputs_embeds=sequence.clone(), use_cache=False).logits[0, -1].argmax())
         if token == eos:
             break
         written.append(token)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from latentcot.batch import collate
 from latentcot.core import Layout, UserError
-from latentcot.think import target_loss, think
+from latentcot.think import batch_plan, target_loss, think
 from tests.conftest import tiny_model
 from tests.equivalence import naive
 
@@ -75,6 +75,7 @@ def test_loss_and_gradients_equal_the_reference(model: PreTrainedModel) -> None:
 def test_the_gradient_runs_through_the_whole_chain() -> None:
     """The loss depends on every thought that is fed, the first through all that come after it."""
     model, fed = tiny_model("gpt2"), []
+    batch_plan(model)  # Finding it takes passes of its own.
     model.register_forward_pre_hook(
         lambda _, __, inputs: fed.append(inputs["inputs_embeds"]) if "inputs_embeds" in inputs else None,
         with_kwargs=True,
@@ -127,6 +128,7 @@ def test_no_position_is_computed_twice_and_no_logit_in_vain(layouts: list[Layout
     model = tiny_model("gpt2")
     columns: list[int] = []
     projected: list[int] = []
+    batch_plan(model)
     model.transformer.h[0].register_forward_hook(lambda _, args, __: columns.append(args[0].shape[1]))
     model.lm_head.register_forward_hook(lambda _, args, __: projected.append(args[0].shape[1]))
     batch = collate(layouts, 0)
@@ -140,6 +142,7 @@ def test_no_position_is_computed_twice_and_no_logit_in_vain(layouts: list[Layout
 def test_the_last_feed_forward_part_is_computed_where_it_is_read(layouts: list[Layout]) -> None:
     model = tiny_model("gpt2")
     columns: list[list[int]] = [[], []]
+    batch_plan(model)
     for seen, layer in zip(columns, model.transformer.h, strict=True):
         layer.mlp.c_fc.register_forward_hook(lambda _, args, __, seen=seen: seen.append(args[0].shape[1]))
     batch = collate(layouts, 0)

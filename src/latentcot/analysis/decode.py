@@ -22,7 +22,7 @@ from latentcot.batch import collate
 from latentcot.checkpoint import Checkpoint, final_norm
 from latentcot.core import Batch, Example
 from latentcot.generate import batches, thinking_layouts
-from latentcot.think import roll
+from latentcot.think import batch_plan, roll
 
 View = Literal["head", "nearest", "layer"]
 
@@ -60,7 +60,7 @@ def decode(
     layouts = thinking_layouts(checkpoint, [example.question for example in examples], thoughts)
     found: list[Token] = []
     totals: dict[tuple[View, int], Tensor] = {}
-    for indices in batches(layouts, batch_size):
+    for indices in batches(layouts, batch_size, checkpoint.model):
         batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
         layers = layer_states(checkpoint.model, batch.to(checkpoint.model.device))
         for view, layer, scores in _views(checkpoint.model, layers):
@@ -76,6 +76,7 @@ def decode(
 
 def layer_states(model: PreTrainedModel, batch: Batch) -> Tensor:
     """The state of every layer where each thought arises, [B, K, L + 1, H]: the embedding first, the thought last."""
+    batch_plan(model)  # Found here if it has to be, since that takes passes that are none of the batch's.
     passes: list[Tensor] = []
     hook = model.register_forward_hook(
         lambda _module, _inputs, output: passes.append(torch.stack([s[:, -1] for s in output.hidden_states], dim=1))

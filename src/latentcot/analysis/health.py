@@ -15,7 +15,7 @@ from latentcot.checkpoint import Checkpoint
 from latentcot.core import Batch, Example
 from latentcot.evaluation.health import cosines, norm_ratio, thought_health, token_embeddings
 from latentcot.generate import batches, thinking_layouts, thoughts_of
-from latentcot.think import target_loss, think
+from latentcot.think import batch_plan, target_loss, think
 from latentcot.tokens import encode_examples
 
 VANISHED = 1e-3
@@ -98,7 +98,7 @@ def _gradient_norms(
     samples = encode_examples(examples, checkpoint.tokenizer)
     layouts = [replace(layout, target=sample.answer) for layout, sample in zip(layouts, samples, strict=True)]
     norms: dict[int, Tensor] = {}
-    for indices in batches(layouts, batch_size):
+    for indices in batches(layouts, batch_size, checkpoint.model):
         batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
         norms |= zip(indices, thought_gradients(checkpoint.model, batch.to(checkpoint.model.device)), strict=True)
     return torch.stack([norms[index] for index in range(len(layouts))])
@@ -106,6 +106,7 @@ def _gradient_norms(
 
 def thought_gradients(model: nn.Module, batch: Batch) -> Tensor:
     """Norm of the gradient of the batch's summed loss with respect to each thought that is fed, [B, K]."""
+    batch_plan(model)  # Found here if it has to be, since that takes passes that are none of the batch's.
     fed: list[Tensor] = []
 
     def keep(_module: Any, _arguments: Any, inputs: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def candidate_values(
         checkpoint = replace(checkpoint, frame=replace(checkpoint.frame, slot=Slot.PAUSE_MULTIPASS))
     layouts = [checkpoint.layout(example.question, max(thoughts)) for example in examples]
     found: list[Value] = []
-    for indices in batches(layouts, batch_size):
+    for indices in batches(layouts, batch_size, checkpoint.model):
         batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
         for number, latent in enumerate(unroll(checkpoint.model, batch.to(checkpoint.model.device))):
             if number in thoughts:

@@ -6,6 +6,7 @@ which each thought writes, and adds to the others', a gradient as large as all t
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import DynamicCache, PretrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionAndFullAttentionLayer, LinearAttentionLayer
 
 from latentcot.speed.exchange import autocast
 from latentcot.speed.waiting import Waiting
@@ -43,11 +44,68 @@ def grown(*states: Tensor) -> list[Grown]:
 def growing_cache(config: PretrainedConfig, columns: int) -> DynamicCache:
     """An empty cache with room for so many columns, and more where they turn out to be needed.
 
-    Layers with a sliding window, or another than full attention, stay as they are.
+    Layers with a state keep the states of earlier passes, for going backward. Others, as those with a sliding window,
+    stay as they are.
     """
     cache = DynamicCache(config=config)
-    cache.layers = [_Layer(columns) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    kinds = {LinearAttentionLayer: _StateLayer, LinearAttentionAndFullAttentionLayer: _StateAndKeysLayer}
+    cache.layers = [
+        _Layer(columns) if type(layer) is DynamicLayer else kinds.get(type(layer), _same)(layer)
+        for layer in cache.layers
+    ]
     return cache
+
+
+def fork_cache(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """A copy of the cache with the given rows, each as often as it is named, that grows apart from the original."""
+    forked = copy.copy(cache)
+    forked.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in forked.layers:
+        if isinstance(layer, _NewStates):
+            layer.renew()
+    forked.reorder_cache(rows)
+    return forked
+
+
+def _same(layer: Any) -> Any:
+    return layer
+
+
+class _NewStates:
+    """Mixin of a stock layer with convolution or recurrent states, which that overwrites in place in every pass.
+
+    Autograd needs those of earlier passes, so they are written into copies.
+    """
+
+    def __init__(self, stock: Any) -> None:
+        vars(self).update(vars(stock))
+
+    def renew(self) -> None:
+        """Put copies in the place of the states."""
+        for name in ("conv_states", "recurrent_states"):
+            states = vars(self)[name]  # A tensor, or several by their number: transformers changed this in version 5.
+            several = {number: _copied(one) for number, one in states.items()} if isinstance(states, dict) else None
+            vars(self)[name] = several or _copied(states)
+
+    def update_conv_state(self, *args: Any, **options: Any) -> Any:
+        self.renew()
+        return super().update_conv_state(*args, **options)  # type: ignore[misc]
+
+    def update_recurrent_state(self, *args: Any, **options: Any) -> Any:
+        self.renew()
+        return super().update_recurrent_state(*args, **options)  # type: ignore[misc]
+
+
+def _copied(states: Tensor | None) -> Tensor | None:
+    return None if states is None else states.clone()
+
+
+class _StateLayer(_NewStates, LinearAttentionLayer):  # type: ignore[misc]
+    pass
+
+
+class _StateAndKeysLayer(_NewStates, LinearAttentionAndFullAttentionLayer):  # type: ignore[misc]
+    pass
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]

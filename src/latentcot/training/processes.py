@@ -20,9 +20,10 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import TrainingArguments
 
+from latentcot.architecture import Together
 from latentcot.batch import with_idle_rows
 from latentcot.core import NO_LABEL, Batch, UserError
-from latentcot.think import has_window
+from latentcot.think import batch_plan
 
 FSDP_WEIGHTS = "pytorch_model_fsdp.bin"
 """What accelerate calls the weights in a checkpoint to resume from."""
@@ -79,10 +80,12 @@ def agree(batches: Sequence[Inputs], model: nn.Module, most: int, accelerator: A
     seen = torch.zeros((1, len(batches), most + 1), dtype=torch.int, device=accelerator.device)
     for index, batch in enumerate(batches):
         seen[0, index, batch["thoughts"]] = 1
-    agreed = []
+    together, agreed = batch_plan(model).together, []
+    if together is Together.SAME_SHAPE:
+        raise UserError("FSDP: on this model only rows of equal lengths share a batch: train it without FSDP")
     for batch, numbers in zip(batches, accelerator.gather(seen).amax(dim=0), strict=True):
         wanted = numbers.nonzero()[:, 0].tolist()
-        if not has_window(model):
+        if together is Together.ANY:
             wanted = wanted[-1:]  # Rows with fewer thoughts idle, so the longest decides.
         missing = sorted(set(wanted) - set(batch["thoughts"].tolist()))
         agreed.append(vars(with_idle_rows(Batch(**batch), missing)))

@@ -27,6 +27,7 @@ from latentcot.core import Example, UserError
 from latentcot.data.sources import spelled
 from latentcot.files import write_whole
 from latentcot.speed.memory import kept_memory
+from latentcot.think import prove_exact
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
@@ -106,6 +107,7 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
     named = any(step.startswith(" ") for example in examples for step in example.steps[1:])
     checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens, named)
     _require_room(config, checkpoint, dataset, valid)
+    prove_exact(model, frame.layout((), max(stage.thoughts for stage in dataset.plan)))
     return checkpoint, dataset
 
 
