@@ -4,6 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -13,6 +14,10 @@ from latentcot.core import Frame, Slot
 from latentcot.tokens import add_markers, word_tokenizer
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile(
+    "untimed", deadline=None
+)  # A test is about results, whatever else the machine does.
+hypothesis.settings.load_profile("untimed")
 
 ARCHITECTURES = {
     "gpt2": {},

@@ -115,6 +115,13 @@ def test_a_damaged_parquet_file(tmp_path_factory, parquet, place, byte, end):
     ends_well(path, Columns())
 
 
+def test_a_parquet_file_whose_columns_have_broken_names(tmp_path, parquet):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet.replace(b"question", b"quest\xffon"))
+    with pytest.raises(UserError, match="not Parquet, or cut off"):
+        read(path)
+
+
 @pytest.mark.parametrize("depth", [100, 500, 900, 990, 1500, 100_000])
 @pytest.mark.parametrize("key", ["other", "steps", "question"])
 def test_deep_nesting(tmp_path, depth, key):

@@ -264,7 +264,7 @@ def _parquet(path: Path) -> Iterator[Row]:
             with pyarrow.parquet.ParquetFile(opened) as file:
                 for place, row in arrow_rows(file.iter_batches(BATCH)):
                     yield place, row
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: names that are not UTF-8.
             reason = " ".join(str(error).split())
             fault = f"damaged after {place}" if place else "not Parquet, or cut off"
             raise UserError(f"{path}: {fault} ({reason:.120}): fetch the file again") from error
