@@ -25,7 +25,7 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 
-_SCALES = {
+_SCALES: dict[str, Fraction | int] = {
     "%": Fraction(1, 100),  # What is less than 1 ends the scale: 5%% is no number.
     "percent": Fraction(1, 100),
     "‰": Fraction(1, 1000),
