@@ -49,7 +49,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
                 question = gr.Textbox(label="Question", lines=4, elem_id="question")
                 message = gr.HTML(visible=False)
                 thoughts = gr.Slider(0, most, own, step=1, label="Thoughts", elem_id="thoughts")
-                # A typed number out of range is told of in words here; Gradio would raise.
+                # A typed number out of range is refused in words below; Gradio would raise.
                 thoughts.preprocess = lambda number: number
                 with gr.Row():
                     asking = gr.Button("Ask", variant="primary", elem_id="ask")
