@@ -7,7 +7,6 @@ RUN/report.html    table, learning curves, and a look inside one question's thou
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from latentcot import __version__, provenance
 from latentcot.core import Example, UserError
 from latentcot.data import chains, records
 from latentcot.recipe import shipped
+from latentcot.runs.records import read_log
 from latentcot.table.build import build, show
 from latentcot.table.recipe import DataSet, Table
 
@@ -73,12 +73,7 @@ def _report(folder: Path, page: Path, test: Sequence[Example], result: dict[str,
     from latentcot.report.plots.style import svg
 
     rows = result["rows"]
-    logs = {
-        name: [
-            json.loads(line) for line in (folder / row["run"] / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
-        for name, row in rows.items()
-    }
+    logs = {name: read_log(folder / row["run"]) for name, row in rows.items()}
     facts = {
         "command": f"latentcot quickstart --seed {result['seed']}",
         "latentcot": __version__,

@@ -274,7 +274,7 @@ def test_a_test_file_with_unknown_words_is_refused_before_training(
         ({"test": "data/none.json"}, "no such file"),
         ({"recipe": "none.yaml"}, "none.yaml: no such recipe"),
         ({"start_from": {"coconut": "sot"}}, "there is no row sot"),
-        ({"start_from": {"coconut": "cot", "cot": "coconut"}}, "circle"),
+        ({"start_from": {"coconut": "cot", "cot": "coconut"}}, "is a cycle"),
         ({"rows": {"cot": {"train": {"max_new_tokens": 9}}}}, "train.max_new_tokens is 9 in row cot and 8"),
         (
             {"rows": {"cot": {"data": {"valid": "data/test.json"}}}},

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +47,33 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def page(models: dict[str, Path]) -> Iterator[Any]:
-    """The page of two checkpoints, open in a browser; `asked` collects the hosts that it makes requests to."""
-    for package in ("gradio", "playwright"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+def address(models: dict[str, Path]) -> Iterator[str]:
+    """Where the page of two checkpoints is served."""
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("gradio is not installed")
+    words = ["ui", str(models["coconut"]), "--compare", str(models["cot"]), "--port", str(free_port())]
+    with subprocess.Popen(
+        [sys.executable, "-m", "latentcot", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        try:
+            assert line.startswith("http://127.0.0.1:"), line
+            yield line.split()[0].split("/")[2]
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def page(address: str) -> Iterator[Any]:
+    """The page, open in a browser; `asked` collects the hosts that it makes requests to."""
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed")
     if BROWSER is None:
         pytest.skip("no Chromium on the path")
     from playwright.sync_api import sync_playwright
 
-    words = ["ui", str(models["coconut"]), "--compare", str(models["cot"]), "--port", str(free_port())]
     with ExitStack() as stack:
-        server = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-m", "latentcot", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
-        stack.callback(server.terminate)
-        assert server.stdout is not None
-        line = server.stdout.readline()
-        assert line.startswith("http://127.0.0.1:"), line
         chromium = stack.enter_context(sync_playwright()).chromium
         browser = chromium.launch(executable_path=BROWSER, args=FLAGS)
         stack.callback(browser.close)
@@ -73,8 +81,8 @@ def page(models: dict[str, Path]) -> Iterator[Any]:
         page.set_default_timeout(PATIENCE)
         page.asked = set()
         page.on("request", lambda request: page.asked.add(request.url.split("/")[2]))
-        page.goto(line.split()[0])
-        page.address = line.split()[0].split("/")[2]
+        page.goto(f"http://{address}/")
+        page.address = address
         yield page
 
 
@@ -162,11 +170,57 @@ def test_what_is_wrong_is_said_beside_the_box(page: Any) -> None:
     page.fill("#question textarea", " ".join([PROSQA[0].question] * 6))
     page.click("#ask")
     page.locator("[role=alert]", has_text="positions").wait_for()
+    page.fill("#question textarea", "w" * 10_001)
+    page.click("#ask")
+    page.locator("[role=alert]", has_text="the question has 10,001 characters: give 10,000 at most").wait_for()
     assert page.locator(".toast-body").count() == 0
 
 
 def test_nothing_but_this_machine_is_asked(page: Any) -> None:
     assert page.asked == {page.address}
+
+
+def request(address: str, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+    """Status and text of the answer to one request; the headers' names have _ for -."""
+    with closing(HTTPConnection(address, timeout=120)) as connection:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body or None, names)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+UPLOAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="f.txt"\r\n\r\nabc\r\n--x--\r\n'
+FORM = {"Content_Type": "multipart/form-data; boundary=x"}
+
+
+def test_other_web_sites_and_uploads_are_refused(address: str) -> None:
+    assert request(address, "GET", "/")[0] == 200
+    assert request(address, "GET", "/config", Origin=f"http://{address}")[0] == 200
+    for headers in ({}, {"Origin": "http://evil.example"}, {"Origin": f"http://{address}"}):
+        status, text = request(address, "POST", "/gradio_api/upload", UPLOAD, **FORM, **headers)
+        assert status == 403
+        assert "abc" not in text
+    join = b'{"data": ["Is Tom a lempus or rempus?", 2], "fn_index": 0, "session_hash": "s"}'
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        status, text = request(
+            address, "POST", "/gradio_api/queue/join", join, Origin=origin, Content_Type="text/plain"
+        )
+        assert (status, text) == (403, "requests from other web sites are refused: open the page itself\n")
+    own = {"Origin": f"http://{address}", "Content_Type": "application/json"}
+    assert request(address, "POST", "/gradio_api/queue/join", join, **own)[0] == 200
+
+
+def test_other_names_of_this_machine_are_refused(address: str) -> None:
+    """DNS rebinding: the name of another site is pointed at this machine."""
+    port = address.split(":")[1]
+    status, text = request(address, "GET", "/", Host=f"evil.example:{port}")
+    assert (status, text.startswith("this page answers under localhost or 127.0.0.1 only")) == (403, True)
+    assert request(address, "GET", "/", Host=f"localhost:{port}")[0] == 200
+
+
+def test_a_request_that_is_too_large_is_refused(address: str) -> None:
+    own = {"Origin": f"http://{address}", "Content_Type": "application/json"}
+    assert request(address, "POST", "/gradio_api/queue/join", bytes(1_000_001), **own)[0] == 413
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:

@@ -1,13 +1,14 @@
 """A candidate's value, read from a fork of the cache, is what its tokens get one at a time without one."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from latentcot.analysis.values import candidate_values
 from latentcot.checkpoint import Checkpoint
-from latentcot.core import Example, Layout, Slot, UserError
+from latentcot.core import Example, Frame, Slot, UserError
 from latentcot.data.choices import choices
 from tests.conftest import checkpoint, tiny_model
 from tests.equivalence import naive
@@ -24,14 +25,14 @@ def reference(thinker: Checkpoint, example: Example, thoughts: int, name: str) -
     """The product of the probabilities of a name's tokens after the opening."""
     opening, asked = choices(example, thoughts).opening, thinker.layout(example.question, thoughts)
     target = thinker.tokenizer.encode(f"{opening} {name}".strip(), add_special_tokens=False)
-    logits = naive.target_logits(thinker.model, Layout(asked.prompt, asked.thoughts, asked.cue, tuple(target)))
+    logits = naive.target_logits(thinker.model, replace(asked, target=tuple(target)))
     log = logits.log_softmax(dim=-1)[torch.arange(len(target)), torch.tensor(target)]
     before = len(thinker.tokenizer.encode(opening, add_special_tokens=False))
     return math.exp(float(log[before:].sum().detach()))
 
 
 @pytest.mark.parametrize("batch_size", [2, 64])
-@pytest.mark.parametrize("slot", [Slot.STATE, Slot.PAUSE])
+@pytest.mark.parametrize("slot", [Slot.STATE, Slot.PAUSE, Slot.PAUSE_MULTIPASS])
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma3_text"])
 def test_values_are_products_of_token_probabilities(architecture: str, slot: Slot, batch_size: int) -> None:
     thinker = checkpoint(tiny_model(architecture), slot)
@@ -46,6 +47,18 @@ def test_values_are_products_of_token_probabilities(architecture: str, slot: Slo
         expected = reference(thinker, EXAMPLES[value.index], value.thoughts, value.name)
         assert value.value == pytest.approx(expected, rel=1e-4)
         assert 0 <= value.value <= 1
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3_text"])
+def test_pauses_without_a_marker_after_them(architecture: str) -> None:
+    """The row PauseToken: the target begins right after the last pause."""
+    thinker = checkpoint(tiny_model(architecture), Slot.PAUSE)
+    thinker = replace(thinker, frame=Frame(Slot.PAUSE, pause=thinker.frame.pause))
+    values = candidate_values(thinker, EXAMPLES, range(4), batch_size=2)
+    assert len(values) == 4 * sum(len(example.extra["candidates"]) for example in EXAMPLES)
+    for value in values:
+        expected = reference(thinker, EXAMPLES[value.index], value.thoughts, value.name)
+        assert value.value == pytest.approx(expected, rel=1e-4)
 
 
 def test_without_thoughts_too() -> None:

@@ -17,7 +17,7 @@ from latentcot.generate import answer
 from latentcot.methods import Coconut, CoT, Method
 from latentcot.report.findings import Subject, race, tree
 from latentcot.tokens import final_answer, texts_of
-from latentcot.ui.asking import Answer, Picture, Shown, as_html, ask, whole
+from latentcot.ui.asking import LONGEST, Answer, Picture, Shown, as_html, ask, require_short, whole
 from latentcot.ui.questions import MAKERS, fresh, of_data
 
 PROSQA = prosqa.make_splits({"test": 40}, seed=1)["test"]
@@ -121,6 +121,12 @@ def test_faults_in_words(question: str, thoughts: int, method: Method, said: str
         ask({"a": checkpoint(SUMS, method)}, Example(question, (), ""), thoughts)
     assert said in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+def test_a_question_may_be_so_long() -> None:
+    require_short("w" * LONGEST)
+    with pytest.raises(UserError, match="the question has 10,001 characters: give 10,000 at most"):
+        require_short("w" * (LONGEST + 1))
 
 
 @pytest.mark.parametrize("number", [None, -1, 2.5, 9, 1e300, float("nan"), float("inf")])

@@ -87,6 +87,25 @@ def test_accuracy_is_counted_under_each_intervention(monkeypatch: pytest.MonkeyP
     assert found["noise of the same norm"].right < 5
 
 
+def test_an_answer_is_unchanged_whatever_is_written_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong answers may be unchanged too, and right ones may have changed."""
+    written = iter(
+        [
+            ["w1 ### w2", "### w3"],  # Untouched.
+            ["### ### w2", "w9 ### w3,"],  # The texts differ, the answers do not.
+            ["### w2", "### w4"],
+            *[["### w5", "### w4"]] * (len(INTERVENTIONS) - 2),
+        ]
+    )
+    monkeypatch.setattr(
+        "latentcot.analysis.faithfulness.answer", lambda *_, **__: [Prediction(text, 1, 1) for text in next(written)]
+    )
+    examples = [Example("w1", (), "w2"), Example("w2", (), "w4")]
+    found = faithfulness(checkpoint(tiny_model("gpt2")), examples)
+    assert [one.unchanged for one in found] == [1, 1, 0.5, 0, 0, 0]
+    assert [one.right for one in found] == [1, 1, 2, 1, 1, 1]
+
+
 def test_one_question_has_no_other_to_take_thoughts_from() -> None:
     with pytest.raises(UserError, match="2 or more"):
         faithfulness(checkpoint(tiny_model("gpt2")), [Example("w1", (), "w2")])

@@ -30,7 +30,7 @@ def run(seed: int, right: int, tokens: float) -> Run:
         seed=seed, run=f"d/r/seed-{seed}", start=None, n=200, right=right, accuracy=right / 200, tokens=tokens,
         thoughts=2.0, seconds_per_example=0.01, stages=[{"stage": 0, "thoughts": 0, "accuracy": 0.5}],
         reached_last_stage=True, updates=4, training_seconds=1.0,
-        sha256=dict.fromkeys(("train", "valid", "test"), "0" * 64), code="0", machine="m",
+        sha256=dict.fromkeys(("train", "valid", "test"), "0" * 64), code="0", machine="m", threads=[1],
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class Replaced:
     low: float
     high: float
     unchanged: float
-    """Share of the written texts that stay as they are without intervention."""
+    """Share of the final answers that are the same as without intervention."""
 
 
 def shuffled(thoughts: Tensor, generator: Generator) -> Tensor:
@@ -90,16 +90,15 @@ def faithfulness(
     fed = {"none": own}
     for name, intervene in INTERVENTIONS.items():
         fed[name] = intervene(own, torch.Generator().manual_seed(seed))
-    texts: dict[str, list[str]] = {}
+    untouched: list[str] = []
     found = []
     for name, states in fed.items():
         predictions = answer(checkpoint, questions, thoughts=own.shape[1], batch_size=batch_size, fed=states)
-        texts[name] = [prediction.text for prediction in predictions]
-        right = sum(
-            same_text(prediction.text, example.answer)
-            for prediction, example in zip(predictions, examples, strict=True)
-        )
-        same = sum(text == before for text, before in zip(texts[name], texts["none"], strict=True))
+        texts = [prediction.text for prediction in predictions]
+        untouched = untouched or texts  # "none" comes first.
+        right = sum(same_text(text, example.answer) for text, example in zip(texts, examples, strict=True))
+        # Answers, not texts: what is written before an answer may change and the answer stay.
+        same = sum(same_text(text, before) for text, before in zip(texts, untouched, strict=True))
         n = len(examples)
         found.append(Replaced(name, n, right, right / n, *wilson(right, n), same / n))
     return found

@@ -6,7 +6,7 @@ probabilities of its tokens there, given the words that open the step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, Latent, Layout, Slot, UserError
 from latentcot.data.choices import Choices, choices
 from latentcot.generate import batches
-from latentcot.think import fork, read, unroll
+from latentcot.think import fork, read, roll, unroll
 from latentcot.tokens import encode_texts
 
 
@@ -37,28 +37,45 @@ class Value:
 def candidate_values(
     checkpoint: Checkpoint, examples: Sequence[Example], thoughts: Collection[int], *, batch_size: int = 64
 ) -> list[Value]:
-    """Every candidate's value after each of the numbers of `thoughts`, in the order of the examples.
+    """Return every candidate's value after each of the numbers of `thoughts`, in the order of the examples.
 
-    A question and its thoughts are computed once, for all numbers of thoughts and all candidates, which read on from
-    forks of the cache, `batch_size` at a time. UserError if an example has no candidates, or no room for them.
+    A question and its thoughts are computed once for all numbers of thoughts (once for each number where pauses belong
+    to the prompt) and for all candidates, which read on from forks of the cache, `batch_size` at a time. UserError if
+    an example has no candidates, or no room for them.
     """
-    if checkpoint.frame.slot is Slot.PAUSE:  # The same, one pause at a time.
-        checkpoint = replace(checkpoint, frame=replace(checkpoint.frame, slot=Slot.PAUSE_MULTIPASS))
-    layouts = [checkpoint.layout(example.question, max(thoughts)) for example in examples]
+    longest = [checkpoint.layout(example.question, max(thoughts)) for example in examples]
     found: list[Value] = []
-    for indices in batches(layouts, batch_size, checkpoint.model):
-        batch = collate([layouts[index] for index in indices], checkpoint.tokenizer.pad_token_id)
-        for number, latent in enumerate(unroll(checkpoint.model, batch.to(checkpoint.model.device))):
-            if number in thoughts:
-                asked = [choices(examples[index], number, named=checkpoint.named_steps) for index in indices]
-                lines = [_lines(checkpoint, layouts[index], one) for index, one in zip(indices, asked, strict=True)]
-                values = iter(_read(checkpoint, latent, lines, batch_size))
-                found += [
-                    Value(index, number, name, next(values), name in one.right)
-                    for index, one in zip(indices, asked, strict=True)
-                    for name in one.names
-                ]
+    for indices in batches(longest, batch_size, checkpoint.model):
+        asked = [examples[index] for index in indices]
+        for number, layouts, latent in _latents(checkpoint, asked, thoughts):
+            names = [choices(example, number, named=checkpoint.named_steps) for example in asked]
+            lines = [_lines(checkpoint, layout, one) for layout, one in zip(layouts, names, strict=True)]
+            values = iter(_read(checkpoint, latent, lines, batch_size))
+            found += [
+                Value(index, number, name, next(values), name in one.right)
+                for index, one in zip(indices, names, strict=True)
+                for name in one.names
+            ]
     return sorted(found, key=lambda value: (value.index, value.thoughts))
+
+
+def _latents(
+    checkpoint: Checkpoint, examples: Sequence[Example], thoughts: Collection[int]
+) -> Iterator[tuple[int, list[Layout], Latent]]:
+    """Yield each number of `thoughts` with the examples' layouts and where the model stands after so many thoughts.
+
+    Pauses that are read with the prompt are a part of it, and after the last of them the target may begin without any
+    cue: each number of them is a prompt of its own.
+    """
+    prompts = sorted(thoughts) if checkpoint.frame.slot is Slot.PAUSE else [max(thoughts)]
+    for most in prompts:
+        layouts = [checkpoint.layout(example.question, most) for example in examples]
+        batch = collate(layouts, checkpoint.tokenizer.pad_token_id).to(checkpoint.model.device)
+        if checkpoint.frame.slot is Slot.PAUSE:
+            yield most, layouts, roll(checkpoint.model, batch)
+        else:
+            steps = enumerate(unroll(checkpoint.model, batch))
+            yield from ((number, layouts, latent) for number, latent in steps if number in thoughts)
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ def _lines(checkpoint: Checkpoint, asked: Layout, next_up: Choices) -> list[_Lin
     longest = max(len(line.layout) for line in lines)
     if checkpoint.positions is not None and longest > checkpoint.positions:
         raise UserError(
-            f"a question, {asked.thoughts} thoughts and a candidate need {longest} positions and the model has "
+            f"a question, its thoughts and a candidate need {longest} positions and the model has "
             f"{checkpoint.positions}: think less, or leave the longest questions out"
         )
     return lines

@@ -107,7 +107,9 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             file.seek(0)
             yield cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb")) if packed else file
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file: check the path") from error
+        raise UserError(
+            f"{path}: no such file: check the path (a recipe's first lines name the commands that make its data)"
+        ) from error
     except IsADirectoryError as error:
         raise UserError(
             f"{path}: a folder, not a file: name a file in it, or a pattern as in '{path}/*.json'"

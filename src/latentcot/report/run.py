@@ -6,7 +6,6 @@ OUT/        its figures as PNG and SVG, and their numbers as CSV and JSON
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latentcot.analysis.sweep import read_part
 from latentcot.checkpoint import load
 from latentcot.config import flat
 from latentcot.core import Example, Slot, UserError
@@ -30,6 +28,7 @@ from latentcot.report.page import Page, Section, write_page
 from latentcot.report.plots.curves import learning_curves
 from latentcot.report.plots.style import svg
 from latentcot.report.write import write_finding
+from latentcot.runs.records import AGAIN, read_config, read_evaluation, read_log, read_result
 
 ANSWERS = 8
 """Answers that a page shows."""
@@ -45,11 +44,11 @@ def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
     if folder == out:
         raise UserError(f"{out}: give --out a name that ends in .html")
     refuse_existing(out, folder)
-    config, result = read_part(run, "config.yaml"), read_part(run, "result.json")
-    found = [_learning(run.name, _read_log(run))]
+    config, result = read_config(run), read_result(run)
+    metrics, found = _results(run, result), [_learning(run.name, read_log(run))]
     answers: list[dict[str, Any]] = []
     source = config["data"]["valid"] if data is None else data
-    examples, said = _validation(config) if data is None else (records.read(data), "")
+    examples, said = _validation(run, config) if data is None else (records.read(data), "")
     if examples:
         subject = _subject(run, source, examples[:limit])
         for finding in _findings(subject):
@@ -69,7 +68,7 @@ def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
         **{key: value for key, value in flat(config).items() if value is not None},
     }
     sections = [_section(finding) for finding in found]
-    page = Page(f"latentcot: {result['row']}", facts, sections, _results(run, result), "measured on", answers)
+    page = Page(f"latentcot: {result['row']}", facts, sections, metrics, "measured on", answers)
     write_page(out, page)
     return out
 
@@ -85,26 +84,21 @@ def _subject(run: Path, source: Sources, examples: list[Example]) -> Subject:
     return Subject(checkpoint, examples, checkpoint.thoughts)
 
 
-def _read_log(run: Path) -> list[dict[str, Any]]:
-    file = run / "log.jsonl"
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error}): copy or train the run again") from error
-
-
-def _validation(config: dict[str, Any]) -> tuple[list[Example], str]:
+def _validation(run: Path, config: dict[str, Any]) -> tuple[list[Example], str]:
     """The run's validation examples; none, and why, if they cannot be used."""
     part = config["data"]
     if part["valid"] is None:
         return [], "left out: the run has no validation set; give one with --data"
     try:
+        columns = Columns(**part.get("columns", {}))
+    except TypeError as error:
+        raise UserError(f"{run / 'config.yaml'}: data.columns is no set of columns ({error}): {AGAIN}") from error
+    try:
         skipped = records.SkippedRecords(part.get("skip_faults", 0))  # Runs of before do not say.
-        stream = records.stream(part["valid"], Columns(**part["columns"]), skipped)
-        examples = records.take_first(stream, part["valid_limit"])
+        examples = records.take_first(records.stream(part["valid"], columns, skipped), part.get("valid_limit"))
     except UserError as error:
         return [], f"left out, the validation set is gone ({error}); give one with --data"
-    if records.digest(examples) != config["sha256"]["valid"]:
+    if records.digest(examples) != config["sha256"].get("valid"):
         return [], f"left out: {spelled(part['valid'])} is no longer what the run was validated on; give --data"
     return examples, ""
 
@@ -143,4 +137,4 @@ def _results(run: Path, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The best checkpoint on validation, and every `latentcot eval` that was written beside it."""
     training = {"updates": result["updates"], "training_seconds": result["seconds"]}
     rows = {"validation": result["best"] | training} if result["best"] else {}
-    return rows | {file.stem: read_part(run, file.name) for file in sorted(run.glob("eval-*.json"))}
+    return rows | {file.stem: read_evaluation(file) for file in sorted(run.glob("eval-*.json"))}

@@ -47,6 +47,8 @@ def build(table: Table, run: Path, place: str, only: str | None, jobs: int, cons
     if entries:
         write_all(entries, run)
     if failed:
+        if entries:
+            show(entries, console)
         name, fault = next(iter(failed.items()))
         more = f" (and {len(failed) - 1} more failed)" if len(failed) > 1 else ""
         raise UserError(f"{name} failed: {fault}{more}: mend it, and the same command goes on")

@@ -123,10 +123,11 @@ def _stages(entries: Sequence[Entry]) -> list[str]:
 
 def _origins(entries: Sequence[Entry]) -> list[str]:
     head = ["run", "seed", "right", "of", "updates", "training s", "train", "valid", "test", "latentcot", "machine"]
+    head += ["threads"]
     rows = [
         [run.run, str(run.seed), str(run.right), str(run.n), f"{run.updates:,}", f"{run.training_seconds:.0f}"]
         + [run.sha256[name][:12] for name in ("train", "valid", "test")]
-        + [run.code, run.machine]
+        + [run.code, run.machine, " ".join(map(str, run.threads))]
         for entry in entries
         for run in entry.runs
     ]
@@ -138,6 +139,8 @@ _NOTES = (
     "the same way, and checkpoints are chosen on validation alone. ± is the standard deviation over seeds. The 95%",
     "interval is Student's t over seeds, or Wilson's for one seed; that of answers is Wilson's over the answers of all",
     "seeds together. Tokens are written tokens and thoughts. Seconds are wall time in batches, beside other work.",
+    "Sums are split among CPU threads, so a run with another number of threads (`--jobs 2` gives each run one,",
+    "`--jobs 1` all of them) ends with other last bits, and now and then with another answer.",
 )
 
 

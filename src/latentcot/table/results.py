@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from latentcot.evaluation.statistics import student, wilson
+from latentcot.runs.records import find_damage, read_result, read_test, read_threads
 from latentcot.table.cells import Cell
 from latentcot.table.recipe import PUBLISHED_TOKENS_NOTES, Table, published
-from latentcot.table.work import is_done, read_figures
+from latentcot.table.work import is_done
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Run:
     """Of the training, validation and test file."""
     code: str
     machine: str
+    threads: Sequence[int]
+    """CPU threads of each piece that the run came in; none where the run does not tell."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class Entry:
 
 
 def collect(table: Table, cells: Sequence[Cell], folder: Path) -> list[Entry]:
-    """An entry for each row and data set that has a finished cell, in the table's order."""
+    """An entry for each row and data set that has a finished cell, in the table's order; damaged cells are left out."""
     runs: dict[tuple[str, str], list[Run]] = {(name, row): [] for name in table.datasets for row in table.rows}
     for cell in cells:
-        if is_done(cell):
+        if find_damage(cell.run) is None and is_done(cell):
             runs[cell.dataset, cell.row].append(_run(cell, folder))
     figures = published()
     return [
@@ -90,8 +92,7 @@ def collect(table: Table, cells: Sequence[Cell], folder: Path) -> list[Entry]:
 
 
 def _run(cell: Cell, folder: Path) -> Run:
-    figures = read_figures(cell)
-    result = json.loads((cell.run / "result.json").read_text(encoding="utf-8"))
+    figures, result = read_test(cell.run), read_result(cell.run)
     names = (
         "seed", "start", "n", "right", "accuracy", "tokens", "thoughts", "seconds_per_example", "sha256", "code",
         "machine",
@@ -102,6 +103,7 @@ def _run(cell: Cell, folder: Path) -> Run:
         reached_last_stage=bool(result["best"]),
         updates=result["updates"],
         training_seconds=result["seconds"],
+        threads=read_threads(cell.run),
         **{name: figures[name] for name in names},
     )
 

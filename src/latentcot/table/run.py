@@ -5,7 +5,6 @@ Any number of such processes may work in one folder: each takes cells that nobod
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,9 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from latentcot.core import UserError
+from latentcot.runs.records import find_damage, read_log, read_test
 from latentcot.table.cells import Cell, start_of, to_text
 from latentcot.table.claims import is_claimed
-from latentcot.table.work import ELSEWHERE, is_done, read_figures, run_cell
+from latentcot.table.work import ELSEWHERE, is_done, run_cell
 
 POLL_SECONDS = 0.5
 
@@ -38,7 +38,11 @@ class Board:
 
     def __post_init__(self) -> None:
         for cell in self.cells:
-            if is_done(cell):
+            if is_claimed(cell.run):
+                self.waiting.append(cell)
+            elif fault := find_damage(cell.run):
+                self.end(cell, fault)
+            elif is_done(cell):
                 self.say(cell, f"was done before, {_accuracy(cell)}")
             else:
                 self.waiting.append(cell)
@@ -49,12 +53,18 @@ class Board:
             start = start_of(cell, self.cells)
             if start is not None and start.name in self.failed:
                 self.end(cell, f"its start {start.name} failed")
-            elif is_claimed(cell.run):
                 continue
-            elif is_done(cell):
+            if is_claimed(cell.run):
+                continue
+            try:
+                done, ready = is_done(cell), start is None or is_done(start)
+            except UserError as error:  # Damaged since the beginning.
+                self.end(cell, str(error))
+                continue
+            if done:
                 self.waiting.remove(cell)
                 self.say(cell, f"done by another process, {_accuracy(cell)}")
-            elif start is None or is_done(start):
+            elif ready:
                 self.waiting.remove(cell)
                 if start is not None:
                     self.say(cell, f"starts from the best checkpoint of {start.name}")
@@ -116,12 +126,12 @@ class _Job:
     def last_entry(self) -> dict[str, Any]:
         """The newest values of the run's log."""
         try:
-            lines = (self.cell.run / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+            entries = read_log(self.cell.run)
+        except UserError:  # It is not there yet, or damaged, which the run itself tells.
             return {}
         merged: dict[str, Any] = {}
-        for line in lines[-3:]:
-            merged |= json.loads(line)
+        for entry in entries[-3:]:
+            merged |= entry
         return merged
 
 
@@ -193,4 +203,4 @@ def _ended(job: _Job, board: Board, progress: Progress) -> bool:
 
 
 def _accuracy(cell: Cell) -> str:
-    return f"{read_figures(cell)['accuracy']:.1%} on its test file"
+    return f"{read_test(cell.run)['accuracy']:.1%} on its test file"

@@ -22,6 +22,7 @@ from latentcot import provenance
 from latentcot.config import require_same_run, to_mapping
 from latentcot.core import UserError
 from latentcot.files import write_whole
+from latentcot.runs.records import find_damage, read_result, read_test
 from latentcot.table.cells import Cell, digest, from_text, hashes
 from latentcot.table.claims import claim, is_claimed
 
@@ -65,24 +66,18 @@ def _require_readable(cell: Cell) -> None:
 
 
 def is_done(cell: Cell) -> bool:
-    """Whether the cell is trained, and evaluated on the test file as it is now."""
-    try:
-        figures = read_figures(cell)
-    except FileNotFoundError:
+    """Whether the cell is trained, and evaluated on the test file as it is now; UserError if its files are damaged."""
+    if not all((cell.run / name).is_file() for name in ("test.json", "result.json")):
         return False
-    return (cell.run / "result.json").is_file() and bool(figures["sha256"]["test"] == digest(cell.test))
-
-
-def read_figures(cell: Cell) -> dict[str, Any]:
-    """What `run_cell` wrote of the cell; FileNotFoundError if it is not done."""
-    figures: dict[str, Any] = json.loads((cell.run / "test.json").read_text(encoding="utf-8"))
-    return figures
+    read_result(cell.run)
+    return bool(read_test(cell.run)["sha256"]["test"] == digest(cell.test))
 
 
 def require_same(cell: Cell) -> None:
     """UserError if the cell's folder holds a run of another configuration, or of data that has changed since."""
     file = cell.run / "config.yaml"
-    if not file.is_file() or is_claimed(cell.run):  # Another process may be writing it.
+    # Another process may be writing it; and a damaged cell fails by itself, so that others can go on.
+    if not file.is_file() or is_claimed(cell.run) or find_damage(cell.run):
         return
     new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
     require_same_run(cell.run, new)

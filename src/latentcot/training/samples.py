@@ -7,9 +7,12 @@ megabytes, which are mapped from disk and so shared by the processes of a machin
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -18,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from latentcot.core import Example, Ids, Sample, Stage
+from latentcot.core import Example, Ids, Sample, Stage, UserError
+from latentcot.files import draft_path, read_object, sync_folder, write_whole
 from latentcot.tokens import encode_examples
 
 if TYPE_CHECKING:
@@ -29,6 +33,13 @@ CHUNK = 4096
 
 WORTH_KEEPING = 20_000
 """Fewer examples than this are tokenized in a moment, so they are not kept."""
+
+NAMES = ("ids", "ends", "parts")
+
+MANIFEST = "manifest.json"
+"""The sha256 of each array's file, in an entry of the cache."""
+
+Arrays = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
 
 
 class Samples(Sequence[Sample]):
@@ -83,19 +94,38 @@ class Samples(Sequence[Sample]):
 def prepare(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Samples:
     """Tokenize the examples, or find them done in the cache folder; UserError as in `encode_examples`.
 
-    Another tokenizer or other texts make another entry of the cache, so an entry is never out of date.
+    Another tokenizer or other texts make another entry of the cache, so an entry is never out of date. A damaged one is
+    made anew, and where the cache cannot be written the samples stay in memory; a line on stderr says so.
     """
     if len(examples) < WORTH_KEEPING:
         return Samples(*_arrays(examples, tokenizer))
-    entry = cache_folder() / _key(examples, tokenizer)
-    if not entry.is_dir():
-        _write(entry, _arrays(examples, tokenizer))
-    return Samples(*(np.load(entry / f"{name}.npy", mmap_mode="r") for name in ("ids", "ends", "parts")))
+    try:
+        entry = cache_folder() / _key(examples, tokenizer)
+        kept = _read(entry)
+    except (OSError, RuntimeError) as error:  # No home folder, or one that may not be read.
+        return _in_memory(_arrays(examples, tokenizer), error)
+    if kept is not None:
+        return Samples(*kept)
+    arrays = _arrays(examples, tokenizer)
+    try:
+        _write(entry, arrays)
+        return Samples(*(_read(entry) or arrays))
+    except (OSError, UserError) as error:
+        return _in_memory(arrays, error)
 
 
 def cache_folder() -> Path:
-    """Where prepared data is kept: latentcot/samples in the user's cache folder (XDG_CACHE_HOME)."""
+    """Return where prepared data is kept: latentcot/samples in the user's cache folder (XDG_CACHE_HOME).
+
+    RuntimeError where neither that nor a home folder is known.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentcot" / "samples"
+
+
+def _in_memory(arrays: Arrays, error: Exception) -> Samples:
+    reason = getattr(error, "strerror", None) or error
+    print(f"prepared samples are not kept, and stay in memory ({reason}): set XDG_CACHE_HOME", file=sys.stderr)
+    return Samples(*arrays)
 
 
 def _key(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> str:
@@ -108,9 +138,7 @@ def _key(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> str
     return digest.hexdigest()[:32]
 
 
-def _arrays(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+def _arrays(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Arrays:
     chunks: list[NDArray[np.int32]] = []
     lengths: list[int] = []
     parts = [0]
@@ -132,16 +160,49 @@ def _encoded(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) ->
     return (encode_examples(examples[start : start + CHUNK], tokenizer) for start in shown)
 
 
-def _write(entry: Path, arrays: tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]) -> None:
-    """The entry appears whole or not at all, also when several processes prepare the same data."""
-    draft = entry.with_name(f"{entry.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
+def _read(entry: Path) -> Arrays | None:
+    """Return the arrays of an entry, mapped from disk; None if there is no entry, or (with a line) it is damaged."""
+    if not entry.is_dir():
+        return None
     try:
-        for name, array in zip(("ids", "ends", "parts"), arrays, strict=True):
-            np.save(draft / f"{name}.npy", np.asarray(array))
-        draft.rename(entry)
-    except OSError:
-        if not entry.is_dir():  # Another process was first.
-            raise
+        expected = read_object(entry / MANIFEST, "it is made again")
+        if any(_digest(entry / f"{name}.npy") != expected.get(name) for name in NAMES):
+            raise UserError(f"{entry}: its files are not what was written")
+        ids, ends, parts = (np.load(entry / f"{name}.npy", mmap_mode="r") for name in NAMES)
+    except (UserError, OSError, ValueError) as error:
+        print(f"{entry}: prepared samples are damaged, and made again ({error})", file=sys.stderr)
+        return None
+    return ids, ends, parts
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _write(entry: Path, arrays: Arrays) -> None:
+    """Write an entry, in the place of a damaged one; OSError or UserError if it cannot be written.
+
+    It appears whole or not at all, also after a loss of power, and when several processes prepare the same data.
+    """
+    draft, old = draft_path(entry), draft_path(entry)
+    try:
+        draft.mkdir(parents=True)
+        for name, array in zip(NAMES, arrays, strict=True):
+            with (draft / f"{name}.npy").open("xb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+        manifest = {name: _digest(draft / f"{name}.npy") for name in NAMES}
+        write_whole(draft / MANIFEST, json.dumps(manifest).encode())
+        with suppress(FileNotFoundError):
+            entry.rename(old)
+        try:
+            draft.rename(entry)
+        except OSError:
+            if not entry.is_dir():  # Another process was first.
+                raise
+        sync_folder(entry.parent)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        for folder in (draft, old):
+            shutil.rmtree(folder, ignore_errors=True)

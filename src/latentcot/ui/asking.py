@@ -19,6 +19,9 @@ from latentcot.report.look import NEEDS
 from latentcot.report.plots.style import svg
 from latentcot.tokens import final_answer
 
+LONGEST = 10_000
+"""Characters of the longest question that the page takes."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -76,6 +79,12 @@ def ask(checkpoints: Mapping[str, Checkpoint], example: Example, thoughts: int) 
         race=_picture("The race of the candidates", findings.race, subject, "choices"),
         tree=_picture("The search tree", findings.tree, subject, "graph"),
     )
+
+
+def require_short(question: str) -> None:
+    """UserError if a question is longer than the page takes, before any work is done with it."""
+    if len(question) > LONGEST:
+        raise UserError(f"the question has {len(question):,} characters: give {LONGEST:,} at most")
 
 
 def whole(number: float | None, most: int) -> int:

@@ -11,10 +11,12 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when Gradio is imported.
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import UserError
-from latentcot.ui.asking import as_html, ask, whole
+from latentcot.ui.asking import as_html, ask, require_short, whole
+from latentcot.ui.guard import Guard
 from latentcot.ui.questions import Questions
 
 SHORTEST = 8
@@ -27,6 +29,7 @@ def serve(checkpoints: Mapping[str, Checkpoint], questions: Questions, host: str
     font = ("system-ui", "sans-serif")  # A web font would be fetched.
     _, url, _ = page.launch(
         server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True, ssr_mode=False,
+        app_kwargs={"middleware": [Middleware(Guard, host=host)]},
         footer_links=[], theme=gr.themes.Default(primary_hue="sky", font=font, font_mono=("ui-monospace", "monospace")),
         css=files("latentcot.ui").joinpath("page.css").read_text(encoding="utf-8"),
     )  # fmt: skip
@@ -46,7 +49,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
                 question = gr.Textbox(label="Question", lines=4, elem_id="question")
                 message = gr.HTML(visible=False)
                 thoughts = gr.Slider(0, most, own, step=1, label="Thoughts", elem_id="thoughts")
-                # A typed number out of range is told of in words here; Gradio would raise.
+                # A typed number out of range is refused in words below; Gradio would raise.
                 thoughts.preprocess = lambda number: number
                 with gr.Row():
                     asking = gr.Button("Ask", variant="primary", elem_id="ask")
@@ -59,6 +62,7 @@ def build(checkpoints: Mapping[str, Checkpoint], questions: Questions) -> gr.Blo
         def respond(text: str, number: float | None) -> list[Any]:
             """What the page shows for a question and a number of thoughts, or why it cannot."""
             try:
+                require_short(text)
                 shown = ask(checkpoints, questions.understood(text), whole(number, most))
             except UserError as error:
                 return _failed(error)

@@ -16,7 +16,7 @@ MAKERS: Mapping[str, Callable[[int], Example]] = {
     "ProsQA": lambda seed: prosqa.make_splits({"test": 1}, seed)["test"][0],
     "chains": lambda seed: chains.make_splits({"train": 1, "test": 1}, seed)["test"][0],
 }
-"""A fresh question of each task that can be told by a question's text alone, from a seed."""
+"""A fresh question, from a seed, of each task that can be recognized by a question's text alone."""
 
 TRIES = 100
 """Questions drawn before it counts as proven that none of a kind fits the models."""
