@@ -1,5 +1,6 @@
 """Thoughts in good and in bad health, and Wilson's interval."""
 
+import math
 from statistics import NormalDist
 
 import pytest
@@ -10,7 +11,15 @@ from transformers import PreTrainedModel
 
 from latentcot.analysis.health import ThoughtHealth, gradient_warnings
 from latentcot.core import Slot
-from latentcot.evaluation.health import check_up, effective_rank, mean_cosine, norm_ratio, token_embeddings, warnings
+from latentcot.evaluation.health import (
+    check_up,
+    effective_rank,
+    mean_cosine,
+    norm_ratio,
+    thought_health,
+    token_embeddings,
+    warnings,
+)
 from latentcot.evaluation.statistics import wilson
 from tests.conftest import checkpoint, tiny_model
 
@@ -52,6 +61,8 @@ def test_cosines_and_sizes() -> None:
         ({"thought_norm_ratio": 1.0, "thought_cosine": 0.999, "thought_rank": 1.01}, ["alike"]),
         ({"thought_norm_ratio": 1.0, "thought_cosine": -0.3, "thought_rank": 1.01}, ["one direction"]),
         ({"thought_norm_ratio": 400.0, "thought_cosine": 0.999, "thought_rank": 1.0}, ["400", "alike"]),
+        ({"thought_norm_ratio": 1.0, "thought_cosine": math.nan, "thought_rank": math.nan}, ["not finite"]),
+        ({"thought_norm_ratio": math.inf}, ["not finite"]),
     ],
 )
 def test_what_is_wrong_is_said_in_words(measured: dict[str, float], said: list[str]) -> None:
@@ -66,6 +77,23 @@ def test_a_thought_that_no_gradient_reaches_is_named() -> None:
     (words,) = gradient_warnings([*sound, ThoughtHealth(3, 1.0, [1.0], 0.0, 0.0, 1e-6)])
     assert "thought 3" in words
     assert gradient_warnings([ThoughtHealth(1, 1.0, [1.0], 0.0, 0.0, 0.0)]) == []
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
+def test_health_survives_thoughts_that_are_none(value: float) -> None:
+    """Those of one question are all zero or not finite: its rank is 1 or NaN, and that of the others as it was."""
+    thoughts = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))
+    sound = effective_rank(thoughts)
+    thoughts[1] = value
+    ranks = effective_rank(thoughts)
+    torch.testing.assert_close(ranks[[0, 2]], sound[[0, 2]])
+    assert float(ranks[1]) == 1 if value == 0 else math.isnan(ranks[1])
+    measured = thought_health(checkpoint(tiny_model("gpt2")), thoughts)
+    assert all(map(math.isfinite, measured.values())) == (value == 0)
+
+
+def test_no_thoughts_have_no_health() -> None:
+    assert thought_health(checkpoint(tiny_model("gpt2")), torch.zeros(3, 0, 32)) == {}
 
 
 def test_a_check_up_measures_what_there_is() -> None:

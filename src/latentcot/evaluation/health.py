@@ -6,6 +6,7 @@ with many thoughts the states become alike, so that more thoughts add nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -56,15 +57,22 @@ def mean_cosine(thoughts: Tensor) -> float:
 def effective_rank(thoughts: Tensor) -> Tensor:
     """Number of directions that the thoughts [..., K, H] of a question spread over, [...], from 1 to K.
 
-    The exponential of the entropy of the singular values, taken as shares (Roy and Vetterli 2007).
+    The exponential of the entropy of the singular values, taken as shares (Roy and Vetterli 2007). Thoughts that are
+    all zero have rank 1, and those with a value that is not finite have rank NaN.
     """
-    values = torch.linalg.svdvals(thoughts.float())
-    entropy: Tensor = torch.special.entr(values / values.sum(dim=-1, keepdim=True)).sum(dim=-1)
-    return entropy.exp()
+    finite = thoughts.isfinite().all(dim=(-2, -1))
+    values = torch.linalg.svdvals(torch.where(finite[..., None, None], thoughts, 0).float())
+    shares = values / values.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
+    return torch.where(finite, torch.special.entr(shares).sum(dim=-1).exp(), torch.nan)
 
 
 def thought_health(checkpoint: Checkpoint, thoughts: Tensor) -> dict[str, float]:
-    """The size of thoughts [n, K, H] and, where a question has several, their mean cosine and effective rank."""
+    """The size of thoughts [n, K, H] and, where a question has several, their mean cosine and effective rank.
+
+    {} where there are no thoughts. Values are NaN where thoughts are not finite.
+    """
+    if not thoughts.numel():
+        return {}
     measured = {"thought_norm_ratio": norm_ratio(thoughts, token_embeddings(checkpoint.model))}
     if thoughts.shape[1] > 1:
         measured["thought_cosine"] = mean_cosine(thoughts)
@@ -81,6 +89,10 @@ def check_up(checkpoint: Checkpoint, questions: Sequence[str]) -> dict[str, floa
 
 def warnings(measured: Mapping[str, float]) -> list[str]:
     """What is wrong with the thoughts, in words; [] if all is well. `measured` comes from `thought_health`."""
+    if not all(map(math.isfinite, measured.values())):
+        return [
+            "thoughts are not finite numbers: start again with a lower train.lr, train.clip 1 or train.precision fp32"
+        ]
     found = []
     low, high = NORM_RATIOS
     ratio = measured.get("thought_norm_ratio")
