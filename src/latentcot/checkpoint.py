@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import huggingface_hub
 import torch
@@ -51,6 +51,8 @@ class Checkpoint:
     max_new_tokens: int = 128
     named_steps: bool = False
     """Whether the steps it was trained with are names in one line (`data convert --steps named`), not facts."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What it was validated in, and is evaluated in unless asked otherwise: bf16 is automatic mixed precision."""
 
     @property
     def positions(self) -> int | None:
@@ -80,7 +82,7 @@ class Checkpoint:
         `weights` are written in place of the model's own, where those are spread over processes.
         """
         block: dict[str, Any] = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
-        block |= {"named_steps": self.named_steps, "frame": asdict(self.frame)}
+        block |= {"named_steps": self.named_steps, "precision": self.precision, "frame": asdict(self.frame)}
         setattr(self.model.config, BLOCK, block)
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
@@ -100,9 +102,12 @@ def load(folder: str | Path, device: str | None = None) -> Checkpoint:
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
-    named = block.get("named_steps", False)  # Checkpoints of before do not say.
+    # Checkpoints of before say neither whether steps are named nor the precision: they were evaluated in fp32.
+    named, precision = block.get("named_steps", False), block.get("precision", "fp32")
     prove_exact(model, frame.layout((), block["thoughts"]))
-    return Checkpoint(model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named)
+    return Checkpoint(
+        model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named, precision
+    )
 
 
 def _read_block(path: Path) -> dict[str, Any]:

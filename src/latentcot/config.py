@@ -121,8 +121,10 @@ class TrainConfig:
     """Examples in one update, over all devices."""
     micro_batch: int | None = None
     """Examples that one device takes at once, at most (the rest is accumulated); its whole share if left out."""
-    group_by_length: bool = True
-    """Form batches of examples of like length, which pads little; off, every batch is drawn from all examples."""
+    group_by_length: bool | Literal["within_updates"] = True
+    """true: form updates of examples of like length, which pads little, but an update then holds hardly more than one
+    length of chain, where published updates are drawn at random. within_updates: draw the examples of an update at
+    random and sort them within it, so that micro-batches pad less. false: draw at random and do not sort."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Of the learning rate, after the warm-up."""
     warmup_steps: int = 0

@@ -3,6 +3,8 @@
     launched.py RUNS
 
 RUNS is a JSON file: [{"words": ["train", ...], "run": FOLDER, "stop_at": UPDATE or null, "reshard": bool}, ...]
+
+With "diverge": [RANK, UPDATE] the loss of that process is NaN in that update (from 0), and "code" is the exit code.
 """
 
 import json
@@ -29,7 +31,7 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
+def watched(run: Path, stop_at: int | None = None, diverge: tuple[int, int] | None = None) -> Iterator[None]:
     """Inside, RUN.answers.RANK gets a line for each validation: what this process asked and what was answered.
 
     RUN.traffic.RANK gets one for each micro-batch: its most thoughts, and the bytes that FSDP2 gathered and reduced.
@@ -67,6 +69,8 @@ def watched(run: Path, stop_at: int | None = None) -> Iterator[None]:
         if self.state.global_step == stop_at:
             raise Interrupted
         moved.update(gathered=0, reduced=0)
+        if diverge == (int(rank), self.state.global_step):
+            self.losses.add(torch.tensor(float("nan")))
         loss = step(self, model, inputs, *more)
         note("traffic", {"thoughts": int(inputs["thoughts"].max()), **moved})
         return loss
@@ -84,9 +88,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in json.loads(Path(sys.argv[1]).read_text()):
         os.environ["FSDP_RESHARD_AFTER_FORWARD"] = str(each["reshard"]).lower()
-        with watched(Path(each["run"]), each["stop_at"]):
+        with watched(Path(each["run"]), each["stop_at"], tuple(each.get("diverge", ())) or None):
             code = main([*each["words"], "--run", each["run"]])
-        assert code == (0 if each["stop_at"] is None else 1)
+        assert code == each.get("code", 0 if each["stop_at"] is None else 1)
     # At the interpreter's end, threads of an interrupted run's group may abort a process that has done all its work.
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> DataConfig:
     return DataConfig(train=str(tmp_path / "train.json"), valid=str(tmp_path / "valid.json"), reshuffle=True)
 
 
-def config(data: DataConfig, architecture: str = "llama", dropout: float = 0.0, **train: Any) -> RunConfig:
+def config(data: DataConfig, dropout: float = 0.0, architecture: str = "llama", **train: Any) -> RunConfig:
     """Three stages of an epoch, with four updates of two micro-batches each."""
     scratch = Scratch(
         architecture,
@@ -52,18 +52,19 @@ def config(data: DataConfig, architecture: str = "llama", dropout: float = 0.0, 
         curriculum=Curriculum(stages=2, epochs_first=1, epochs_per_stage=1, epochs=3, mix=0.3, number="per_example"),
         model=ModelConfig(scratch=scratch),
         data=data,
-        train=TrainConfig(**settings, **train, keep_stages=True, save_steps=1),
+        train=TrainConfig(**{**settings, "save_steps": 1, **train}, keep_stages=True),
     )
 
 
-def launch(recipe: str, *words: str) -> None:
-    """`accelerate launch` with a recipe's settings."""
+def launch(recipe: str, *words: str) -> str:
+    """`accelerate launch` with a recipe's settings, and what it writes to standard error."""
     settings = str(ROOT / "recipes" / "accelerate" / recipe)
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", settings, *words]
     path = os.pathsep.join([str(ROOT), *sys.path])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
 
 
 def lines(file: Path) -> list[Any]:
@@ -90,19 +91,21 @@ def answers(run: Path, ranks: Sequence[int]) -> list[list[list[str]]]:
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_two_processes_are_one(kind: str, data: DataConfig, tmp_path: Path) -> None:
     """FSDP2 with weights gathered once an update and, in `resharded`, in every pass; `window` has a sliding window."""
-    settings = {"plain": config(data), "dropout": config(data, dropout=0.1), "cut": config(data, dropout=0.1)}
+    settings = {"plain": config(data)}
+    # A log line for every third update; the checkpoint that the cut run goes on from lies between two.
+    settings |= dict.fromkeys(("dropout", "cut"), config(data, 0.1, batch_size=2, micro_batch=1, save_steps=2))
     settings["taught"] = config(data, thought_loss=1.0)
     if kind == "ddp":
         settings["muon"] = config(data, optimizer="muon")
     if kind == "fsdp2":
-        settings |= {"resharded": config(data), "window": config(data, "gemma3_text")}
+        settings |= {"resharded": config(data), "window": config(data, architecture="gemma3_text")}
     for name, each in settings.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(to_mapping(each)))
     runs = [
         {
             "words": ["train", "--config", str(tmp_path / f"{name}.yaml")],
             "run": str(tmp_path / name),
-            "stop_at": 6 if name == "cut" else None,
+            "stop_at": 5 if name == "cut" else None,
             "reshard": name == "resharded",
         }
         for name in settings
@@ -130,6 +133,19 @@ def test_two_processes_are_one(kind: str, data: DataConfig, tmp_path: Path) -> N
     words = ["--config", str(tmp_path / "cut.yaml"), "--run", str(tmp_path / "cut")]
     launch(f"{kind}-cpu.yaml", *other, "-m", "latentcot", "train", *words)
     assert_same(tmp_path / "dropout", tmp_path / "cut", tolerance=0.0)
+
+
+def test_all_processes_stop_when_training_diverges(data: DataConfig, tmp_path: Path) -> None:
+    """Rank 1 alone meets a loss that is not finite, in the second update; no process waits for another."""
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(to_mapping(config(data))))
+    words = ["train", "--config", str(tmp_path / "run.yaml")]
+    run = {"words": words, "run": str(tmp_path / "run"), "stop_at": None, "reshard": False}
+    runs = [{**run, "diverge": [1, 1], "code": 2}]
+    (tmp_path / "runs.json").write_text(json.dumps(runs))
+    error = launch("ddp-cpu.yaml", str(ROOT / "tests" / "equivalence" / "launched.py"), str(tmp_path / "runs.json"))
+    assert error.count("training has diverged: the loss is nan at update 2 ") == 2
+    assert [path.name for path in (tmp_path / "run" / "resume").iterdir()] == ["checkpoint-1"]
+    assert [entry["step"] for entry in lines(tmp_path / "run" / "log.jsonl")] == [1]
 
 
 def assert_traffic(folder: Path) -> None:

@@ -10,10 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from latentcot.checkpoint import load
+from latentcot.cli import main
 from latentcot.config import DataConfig, ModelConfig, RunConfig, Scratch, TrainConfig
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
 from latentcot.data import chains, records
+from latentcot.evaluation.answers import evaluate
 from latentcot.training import trainer as trainer_module
 from latentcot.training.run import train
 
@@ -212,3 +215,50 @@ def test_pieces_of_a_run_fail_whole(data: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.json: record 1 needs"):
         train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_checkpoint_is_evaluated_as_it_was_validated(
+    precision: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`eval` of a run's best checkpoint on its validation set gives the answers and figures of that validation."""
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        trainer_module, "evaluate", lambda *args, **options: seen.append(evaluate(*args, **options)) or seen[-1]
+    )
+    result = train(config(data, precision=precision, lr=1e-3), tmp_path / "run")
+    assert result["precision"] == precision
+    valid, loaded = records.read(Path(str(data.valid))), load(tmp_path / "run")
+    assert loaded.precision == precision
+    again = evaluate(loaded, valid)
+    assert again.predictions == seen[-1].predictions
+    metrics = again.metrics()
+    assert metrics["precision"] == precision
+    assert {name: metrics[name] for name in ("accuracy", "tokens")} == {
+        name: result["best"][name] for name in ("accuracy", "tokens")
+    }
+
+
+def test_precision_is_what_it_is_called(data: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bf16 checkpoint's logits differ between the precisions; an option overrides its own, and the result says so."""
+    run = tmp_path / "run"
+    train(config(data, precision="bf16"), run)
+    types: list[torch.dtype] = []
+    loaded = load(run)
+    layer = next(module for module in loaded.model.modules() if type(module).__name__ == "GPT2MLP")
+    layer.register_forward_hook(lambda _, __, output: types.append(output.dtype))
+    for precision, expected in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        types.clear()
+        loaded.precision = precision
+        evaluate(loaded, records.read(Path(str(data.valid))))
+        assert set(types) == {expected}
+    for words, stored in (([], "bf16"), (["--precision", "fp32"], "fp32")):
+        file = tmp_path / f"{stored}.json"
+        assert main(["eval", str(run), "--data", str(data.valid), "--json", str(file), *words]) == 0
+        assert json.loads(file.read_text())["precision"] == stored
+        assert f"precision            {stored}" in capsys.readouterr().out
+    # A checkpoint of an earlier version does not say, and was evaluated in fp32.
+    block = json.loads((run / "best" / "config.json").read_text())
+    del block["latentcot"]["precision"]
+    (run / "best" / "config.json").write_text(json.dumps(block))
+    assert load(run).precision == "fp32"

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from latentcot import __version__, methods
 from latentcot.cli import analyze, bench, data, runs, ui
 from latentcot.cli.runs import run_train
-from latentcot.cli.verbs import Verbs
+from latentcot.cli.verbs import Verbs, require_single_process
 from latentcot.config import RunConfig
 from latentcot.core import UserError
 from latentcot.recipe import prepare_parsing, recipe_parser
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         function, values = VERBS[path][0], {name: value for name, value in vars(chosen).items() if name != "config"}
         if function is run_train:
             values = {"run": values.pop("run"), "recipe": RunConfig(**values)}
+        if function is not run_train:
+            require_single_process(" ".join(path))
         function(**values)
         sys.stdout.flush()
     except (UserError, ArgumentError) as error:
@@ -83,9 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # As of `| head`: whoever read has enough, so it ends as other tools do, without a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         goes_on = words[:1] in (["train"], ["table"], ["quickstart"]) and not {"--dry-run", "--dry_run"} & set(words)
-        return _fail(130, "interrupted" + ("; the same command goes on from there" if goes_on else ""), debug)
+        said = str(interrupt) or ("the same command goes on from the last checkpoints" if goes_on else "")
+        return _fail(130, f"interrupted; {said}" if said else "interrupted", debug)
     except Exception as error:
         return _fail(1, f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", debug)
     return 0

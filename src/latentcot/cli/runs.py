@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentcot.cli.asking import answer_to_file, read_questions
-from latentcot.cli.verbs import Verbs, positive
+from latentcot.cli.verbs import Verbs, positive, require_launcher
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
@@ -53,9 +53,13 @@ def run_train(run: Path, recipe: RunConfig) -> None:
         run: Folder for the run. One that holds another run is refused.
         recipe: The configuration, whose fields are flags of their own.
     """
-    from latentcot.training.run import train
+    require_launcher()
+    from latentcot.training.run import train, where_it_goes_on
 
-    result = train(recipe, run)
+    try:
+        result = train(recipe, run)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(where_it_goes_on(run)) from None
     best = result["best"]
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"{result['row']}: {result['updates']:,} updates in {result['seconds']:,.0f} s")
@@ -108,6 +112,7 @@ def run_eval(
     json: Path | None = None,
     predictions: Path | None = None,
     limit: int | None = None,
+    precision: Literal["fp32", "bf16"] | None = None,
     columns: Columns = AS_NAMED,
     skip_faults: int = 0,
 ) -> None:
@@ -123,6 +128,7 @@ def run_eval(
         predictions: Also write every answer to this JSON-lines file. One that holds anything but predictions for this
             data is refused.
         limit: Use only the first so many records.
+        precision: fp32, or bf16 by automatic mixed precision (default: the one that the run validated in).
         columns: Where a source of your own has its question, steps and answer.
         skip_faults: Leave out and count at most so many faulty records; one more stops.
     """
@@ -136,7 +142,8 @@ def run_eval(
     skipped = records.SkippedRecords(skip_faults)
     examples = records.take_first(records.stream(data, columns, skipped), limit)
     digest = records.digest(examples)
-    written = json or checkpoint / f"eval-{file_name(data)}{'' if thoughts is None else f'-k{thoughts}'}.json"
+    options = ("" if thoughts is None else f"-k{thoughts}") + (f"-{precision}" if precision else "")
+    written = json or checkpoint / f"eval-{file_name(data)}{options}.json"
     inputs = [origin.name for origin in origins(data)]
     refuse_overwriting(written, "--json", "a result on this data", lambda file: holds_result(file, digest), inputs)
     if predictions is not None:
@@ -146,6 +153,7 @@ def run_eval(
         )  # fmt: skip
     trained_on = _count_trained_on(checkpoint, examples)
     loaded = load(checkpoint)
+    loaded.precision = precision or loaded.precision
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
         "row": loaded.row, **result.metrics(), "data": data, "sha256": digest, "trained_on": trained_on,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, Prediction
 from latentcot.data.graph import has_graph
@@ -28,9 +30,11 @@ class Evaluation:
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     seconds: float
+    precision: str = "fp32"
+    """What the questions were answered in: fp32 or bf16."""
 
     def metrics(self) -> dict[str, Any]:
-        """n, accuracy (share, by the string rule), tokens and thoughts (means), seconds_per_example.
+        """n, accuracy (share, by the string rule), tokens and thoughts (means), seconds_per_example, precision.
 
         Where gold answers are numbers, accuracy_number over these, n_number of them; where there are graphs, the
         outcome classes.
@@ -43,6 +47,7 @@ class Evaluation:
             "tokens": sum(prediction.tokens for prediction in self.predictions) / n,
             "thoughts": sum(prediction.thoughts for prediction in self.predictions) / n,
             "seconds_per_example": self.seconds / n,
+            "precision": self.precision,
         }
         numbers = [pair for pair in pairs if number(final_answer(pair[1].answer)) is not None]
         if numbers:
@@ -95,8 +100,13 @@ def holds_predictions(path: Path, examples: Sequence[Example]) -> bool:
 def evaluate(
     checkpoint: Checkpoint, examples: Sequence[Example], *, thoughts: int | None = None, batch_size: int = 64
 ) -> Evaluation:
-    """Answer every example greedily. Only its question reaches the model: not its steps, nor how many they are."""
+    """Answer every example greedily, in the checkpoint's precision.
+
+    Only an example's question reaches the model: not its steps, nor how many they are.
+    """
     began = time.perf_counter()
     questions = [example.question for example in examples]
-    predictions = answer(checkpoint, questions, thoughts=thoughts, batch_size=batch_size)
-    return Evaluation(examples, predictions, time.perf_counter() - began)
+    device = checkpoint.model.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=checkpoint.precision == "bf16"):
+        predictions = answer(checkpoint, questions, thoughts=thoughts, batch_size=batch_size)
+    return Evaluation(examples, predictions, time.perf_counter() - began, checkpoint.precision)

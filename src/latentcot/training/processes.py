@@ -60,6 +60,29 @@ def settle_fsdp(arguments: TrainingArguments, resume: Path | None, optimizer: st
         state.distributed_type = DistributedType.MULTI_GPU
 
 
+class OneDeviceArguments(TrainingArguments):  # type: ignore[misc]
+    """Arguments of a process that uses one device, however many there are.
+
+    The stock Trainer would share the model over all of them (`nn.DataParallel`), with one KV cache and larger updates.
+    """
+
+    @property
+    def n_gpu(self) -> int:
+        """Return the number of GPUs of this process: 0 or 1."""
+        return min(int(super().n_gpu), 1)
+
+
+def unused_devices_note() -> str | None:
+    """Return a line on how to use several GPUs if this process, started without a launcher, leaves some idle."""
+    count = torch.cuda.device_count()
+    if count < 2 or int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        return None
+    return (
+        f"one of {count} GPUs is used: `accelerate launch --config_file recipes/accelerate/ddp.yaml --num_processes "
+        f"{count} -m latentcot train ...` uses all"
+    )
+
+
 def forget_repeats(batch: Inputs, examples: int, rows: int, rank: int, world: int) -> None:
     """Take the labels off the examples that accelerate repeats to fill up an epoch's last batch, thoughts' included.
 

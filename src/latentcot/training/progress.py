@@ -25,14 +25,27 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             progress.TimeRemainingColumn(),
         )
         self.loss, self.accuracy = "", ""
-        self.began = 0.0
+        self.began, self.positions = 0.0, 0
+        self.stage = dataset.stage
+
+    def __enter__(self) -> None:
+        """Leave the terminal as it was, whatever ends the training inside."""
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.live.is_started:
+            self.bar.stop()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock, and the bar in a terminal."""
-        self.began = time.perf_counter()
+        self.began, self.positions = time.perf_counter(), self.dataset.fed.positions
         self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, note="")
         if state.is_world_process_zero and self.bar.console.is_terminal:
             self.bar.start()
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Forget the loss and the accuracy of another stage."""
+        if self.dataset.stage != self.stage:
+            self.stage, self.loss, self.accuracy = self.dataset.stage, "", ""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Move the bar to the update that has ended."""
@@ -60,10 +73,6 @@ class Progress(TrainerCallback):  # type: ignore[misc]
                     flush=True,
                 )
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Let the terminal go."""
-        self.bar.stop()
-
     def _speed(self) -> str:
         elapsed = time.perf_counter() - self.began
-        return f"  {self.dataset.fed.positions / elapsed:,.0f} tokens/s" if elapsed else ""
+        return f"  {(self.dataset.fed.positions - self.positions) / elapsed:,.0f} tokens/s" if elapsed else ""

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import TrainingArguments, set_seed
+from transformers import TrainerState, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
 from latentcot.config import RunConfig, require_same_run, to_mapping
@@ -31,9 +31,10 @@ from latentcot.think import prove_exact
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
-from latentcot.training.processes import fsdp_is_wanted, settle_fsdp
+from latentcot.training.interrupt import SaveOnInterrupt
+from latentcot.training.processes import OneDeviceArguments, fsdp_is_wanted, settle_fsdp, unused_devices_note
 from latentcot.training.progress import Progress
-from latentcot.training.trainer import ThoughtTrainer
+from latentcot.training.trainer import ThoughtTrainer, is_learned
 
 
 def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
@@ -50,18 +51,23 @@ def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
     checkpoint, dataset = prepare(config, data.train, data.valid)
     arguments = _arguments(config, run, len(dataset))
     resume = _last_resume_point(run)
+    if resume:
+        _end_where_learned(arguments, dataset, resume)
     settle_fsdp(arguments, resume, config.train.optimizer)
     arguments.distributed_state.wait_for_everyone()  # Until each has looked into the folder.
     if arguments.process_index == 0:
         run.mkdir(parents=True, exist_ok=True)
         write_whole(run / "config.yaml", described.encode())
 
-    trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [Progress(dataset)])
+    progress, interrupt = Progress(dataset), SaveOnInterrupt()
+    trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [progress, interrupt])
     if trainer.accelerator.is_main_process:
         print(describe_data(config, data), flush=True)
+        if note := unused_devices_note():
+            print(note, flush=True)
         if resume:
             print(f"goes on after update {resume.name.rpartition('-')[2]}", flush=True)
-    with kept_memory():
+    with kept_memory(), interrupt.handle(), progress:
         trainer.train(resume_from_checkpoint=resume and str(resume))
     if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
         trainer.keep("best")
@@ -106,6 +112,7 @@ def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Exam
     thoughts = dataset.plan[-1].thoughts
     named = any(step.startswith(" ") for example in examples for step in example.steps[1:])
     checkpoint = Checkpoint(model, tokenizer, frame, thoughts, config.method.name, config.train.max_new_tokens, named)
+    checkpoint.precision = config.train.precision
     _require_room(config, checkpoint, dataset, valid)
     prove_exact(model, frame.layout((), max(stage.thoughts for stage in dataset.plan)))
     return checkpoint, dataset
@@ -125,7 +132,7 @@ def _require_room(config: RunConfig, checkpoint: Checkpoint, dataset: TrainingSe
             raise UserError(f"{spelled(config.data.valid or [])}: record {number}: {error}") from error
 
 
-def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments:
+def _arguments(config: RunConfig, run: Path, examples: int) -> OneDeviceArguments:
     train = config.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # As every launcher sets it.
     if train.batch_size % processes:
@@ -133,7 +140,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
     micro = most_at_once(train.batch_size // processes, train.micro_batch)
     # What is to replace it does not do the same yet, says the warning itself.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-    return TrainingArguments(
+    return OneDeviceArguments(
         output_dir=str(run / "resume"),
         seed=config.seed,
         num_train_epochs=config.curriculum.epochs,
@@ -147,6 +154,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> TrainingArguments
         max_grad_norm=train.clip,
         bf16=train.precision == "bf16",
         use_cpu=not torch.accelerator.is_available(),
+        logging_nan_inf_filter=False,
         logging_steps=max(1, examples // train.batch_size // 4),
         save_strategy="no",
         save_total_limit=1,
@@ -167,10 +175,28 @@ def most_at_once(share: int, limit: int | None) -> int:
     return max(rows for rows in range(1, min(share, limit or share) + 1) if share % rows == 0)
 
 
+def where_it_goes_on(run: Path) -> str:
+    """Return what the same command does with a run that was interrupted, in words."""
+    if (run / "result.json").is_file():
+        return "the run was finished"
+    resume = _last_resume_point(run)
+    if resume is None:
+        return "no checkpoint was written yet: the same command begins anew"
+    return f"the same command goes on after update {resume.name.rpartition('-')[2]}"
+
+
 def _last_resume_point(run: Path) -> Path | None:
     """The newest complete checkpoint. The Trainer writes trainer_state.json last."""
     folders = [file.parent for file in (run / "resume").glob("checkpoint-*/trainer_state.json")]
     return max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]), default=None)
+
+
+def _end_where_learned(arguments: OneDeviceArguments, dataset: TrainingSet, resume: Path) -> None:
+    """Plan no more epochs than there were if the log says that the last one has ended the run (`advance_at`)."""
+    state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
+    epoch = round(state.epoch) - 1
+    if is_learned(dataset, epoch, state):
+        arguments.num_train_epochs = epoch + 1
 
 
 def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer) -> dict[str, Any]:
@@ -185,13 +211,13 @@ def _result(config: RunConfig, data: RunData, trainer: ThoughtTrainer) -> dict[s
     return {
         "row": config.method.name,
         "seed": config.seed,
+        "precision": config.train.precision,
         "data": data.counts(),
         "updates": trainer.state.global_step,
         "parameters": trainer.model.num_parameters(),
         "seconds": seconds,
-        # Of the last piece, where the run came in several.
         "padding": round(fed.padding, 4),
-        "waiting": round(fed.waited / max(seconds - trainer.clock.spent, 0.1), 4),
+        "waiting": round(fed.waited / max(seconds, 0.1), 4),
         "stages": stages,
         "best": {key.removeprefix("eval_"): value for key, value in (best or {}).items() if key.startswith("eval_")},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_callback import ExportableState
 
 from latentcot.checkpoint import Checkpoint
 from latentcot.config import TrainConfig
@@ -33,9 +35,10 @@ from latentcot.evaluation.health import check_up, warnings
 from latentcot.files import write_whole
 from latentcot.think import target_loss, think, thought_loss, unwrap
 from latentcot.training.dataset import Collator, TrainingSet, positions_of
-from latentcot.training.grouping import LengthGrouped
+from latentcot.training.grouping import LengthGrouped, SortedUpdates
 from latentcot.training.optimizer import MuonAndAdamW
 from latentcot.training.processes import Shards, agree, forget_repeats
+from latentcot.training.updates import LossMeter, Update, mean_loss
 
 # Checkpoints of tiny models are less than a second apart; they are told by their numbers as well.
 logging.getLogger("transformers.trainer_utils").addFilter(
@@ -62,13 +65,14 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         args: TrainingArguments,
         callbacks: list[TrainerCallback],
     ) -> None:
+        self.losses = LossMeter()
         super().__init__(
             model=checkpoint.model,
             args=args,
             train_dataset=dataset,
             data_collator=Collator(checkpoint.tokenizer.pad_token_id),
             processing_class=checkpoint.tokenizer,
-            callbacks=[clock := Clock(dataset, config, run), *callbacks],
+            callbacks=[clock := Clock(dataset, config, run, self.losses), *callbacks],
         )
         self.remove_callback(PrinterCallback)
         # The loss is divided by the targets of the whole update, so it is scaled for accumulation already.
@@ -109,9 +113,12 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         return ready
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if not self.config.group_by_length:
-            return super()._get_train_sampler(train_dataset)
-        return LengthGrouped(self.dataset, self.config.batch_size)
+        if self.config.group_by_length == "within_updates":
+            rows = self.args.per_device_train_batch_size
+            return SortedUpdates(self.dataset, self.config.batch_size, rows)
+        if self.config.group_by_length:
+            return LengthGrouped(self.dataset, self.config.batch_size)
+        return super()._get_train_sampler(train_dataset)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -120,6 +127,9 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         began = time.perf_counter()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.dataset.fed.waited += time.perf_counter() - began
+        self.losses.settle(
+            self.accelerator
+        )  # Now that the batches are made, the device has had time to finish the update before.
         if self.accelerator.gradient_state.end_of_dataloader:
             rank, world = self.accelerator.process_index, self.accelerator.num_processes
             forget_repeats(batches[-1], len(self.dataset), self.args.per_device_train_batch_size, rank, world)
@@ -160,11 +170,22 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             loss = loss + 0 * (trace.states.sum() + trace.said.sum())
         return (loss, trace) if return_outputs else loss
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         """Forward and backward of one micro-batch."""
-        with self.shards.micro_batch(last=self.accelerator.sync_gradients) if self.shards else nullcontext():
-            loss: Tensor = super().training_step(*args, **kwargs)
+        last = self.accelerator.sync_gradients
+        with self.shards.micro_batch(last) if self.shards else nullcontext():
+            loss: Tensor = super().training_step(model, *args, **kwargs)
+        self.losses.add(loss)
+        if last:
+            (rate, *_) = self.lr_scheduler.get_last_lr()
+            self.losses.end_update(Update(self.state.global_step + 1, self.dataset.stage, rate), model)
         return loss
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Save the weights, which a checkpoint begins with; UserError, with nothing written, once training diverged."""
+        self.losses.settle(self.accelerator)
+        self.losses.require_finite(self.model)
+        super().save_model(*args, **kwargs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Each process writes its own; what marks a checkpoint as complete follows when all have."""
@@ -172,11 +193,22 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Every log line says which stage it belongs to, and how long the run has taken so far."""
+        """Every log line says which stage it belongs to, and how long the run has taken so far.
+
+        Losses are means over the whole run, or over all updates since the line before, however often it was
+        interrupted: those of the stock Trainer cover this piece of the run alone, as do its speeds, which are left out.
+        """
+        if "loss" in logs:
+            self.losses.settle(self.accelerator)
+            logs = {**logs, "loss": self.losses.take_mean()}
+        if "train_loss" in logs:
+            logs = {"total_flos": logs["total_flos"], "train_loss": mean_loss(self.state.log_history)}
         super().log({**logs, "stage": self.dataset.stage, "seconds": round(self.clock.seconds(), 1)}, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate at the current stage: accuracy of generated answers, each example answered by one process once."""
+        self.losses.settle(self.accelerator)
+        self.losses.require_finite(self.model)
         stage = self.dataset.stage
         metrics: dict[str, float] = {}
         if self.valid:
@@ -202,7 +234,7 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
             [(rank + world * index, prediction) for index, prediction in enumerate(share.predictions)]
         ):
             predictions[number] = prediction
-        metrics = Evaluation(self.valid, predictions, share.seconds).metrics()
+        metrics = Evaluation(self.valid, predictions, share.seconds, share.precision).metrics()
         return {f"eval_{name}": value for name, value in metrics.items() if isinstance(value, float)}
 
     def check_up(self) -> dict[str, float]:
@@ -211,7 +243,7 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         if self.accelerator.is_main_process:
             for words in warnings(measured):
                 print(f"warning: stage {self.dataset.stage}: {words}", flush=True)
-        return {f"eval_{name}": value for name, value in measured.items()}
+        return {f"eval_{name}": value for name, value in measured.items() if math.isfinite(value)}
 
     def current(self) -> Checkpoint:
         """The model as it is, answering with the current stage's number of thoughts."""
@@ -234,18 +266,34 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         return [e for e in self.state.log_history if "eval_accuracy" in e and e["stage"] == stage]
 
 
-class Clock(TrainerCallback):  # type: ignore[misc]
-    """Moves the training set through epochs and stages, resets the optimizer, says when to validate and to save."""
+class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Moves the training set through epochs and stages, resets the optimizer, says when to validate and to save.
 
-    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path) -> None:
-        self.dataset, self.config, self.run = dataset, config, run
-        """The update that the current stage began with; None in the run's first stage."""
+    What it counts is part of a checkpoint.
+    """
+
+    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path, losses: LossMeter) -> None:
+        self.dataset, self.config, self.run, self.losses = dataset, config, run, losses
         self.spent, self.began = 0.0, 0.0
 
+    def state(self) -> dict[str, Any]:
+        """Return what has been counted, for the checkpoint."""
+        losses, fed = self.losses, self.dataset.fed
+        counts = {"loss_total": losses.total, "loss_count": losses.count, **vars(fed)}
+        return {"args": {}, "attributes": {"counts": counts}}
+
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Go on counting the seconds where an interrupted run had come to."""
+        """Go on where an interrupted run had come to: with its seconds, its counts and its stage."""
         self.spent = max((entry["seconds"] for entry in state.log_history), default=0.0)
         self.began = time.perf_counter()
+        # Checkpoints of earlier versions hold no counts.
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        counts = dict(saved["attributes"]["counts"])
+        self.losses.total, self.losses.count = counts.pop("loss_total"), counts.pop("loss_count")
+        vars(self.dataset.fed).update(counts)
+        # A run that was interrupted after its last update begins no epoch any more.
+        epoch = min(state.global_step // self._updates_per_epoch(args, state), int(args.num_train_epochs) - 1)
+        self.dataset.move(epoch, self._stage_at(epoch, state))
 
     def seconds(self) -> float:
         """Seconds of training, validations included, over all the pieces that the run came in."""
@@ -278,9 +326,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Stop the training once the last stage is learned."""
-        at = self.dataset.curriculum.advance_at
-        last = self.dataset.stage == len(self.dataset.plan) - 1
-        if last and at is not None and self._accuracies(state)[self.dataset.epoch] >= at:
+        if is_learned(self.dataset, self.dataset.epoch, state):
             control.should_training_stop = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -289,16 +335,23 @@ class Clock(TrainerCallback):  # type: ignore[misc]
             write_lines(self.run / "log.jsonl", state.log_history)
 
     def _stage_at(self, epoch: int, state: TrainerState) -> int:
-        return stage_at(self.dataset.plan, epoch, self._accuracies(state), self.dataset.curriculum.advance_at)
-
-    @staticmethod
-    def _accuracies(state: TrainerState) -> dict[int, float]:
-        """Accuracy on validation by epoch (from 0); the log is saved with every checkpoint, so a resumed run has it."""
-        return {round(e["epoch"]) - 1: e["eval_accuracy"] for e in state.log_history if "eval_accuracy" in e}
+        return stage_at(self.dataset.plan, epoch, _accuracies(state), self.dataset.curriculum.advance_at)
 
     @staticmethod
     def _updates_per_epoch(args: TrainingArguments, state: TrainerState) -> int:
         return int(state.max_steps) // int(args.num_train_epochs)
+
+
+def _accuracies(state: TrainerState) -> dict[int, float]:
+    """Accuracy on validation by epoch (from 0); the log is saved with every checkpoint, so a resumed run has it."""
+    return {round(e["epoch"]) - 1: e["eval_accuracy"] for e in state.log_history if "eval_accuracy" in e}
+
+
+def is_learned(dataset: TrainingSet, epoch: int, state: TrainerState) -> bool:
+    """Whether the log says that an epoch (from 0) ended the last stage, and with it the run, by `advance_at`."""
+    at, accuracies = dataset.curriculum.advance_at, _accuracies(state)
+    last = stage_at(dataset.plan, epoch, accuracies, at) == len(dataset.plan) - 1
+    return last and at is not None and accuracies.get(epoch, 0.0) >= at
 
 
 def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
