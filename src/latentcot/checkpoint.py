@@ -18,7 +18,14 @@ import huggingface_hub
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
@@ -52,11 +59,21 @@ class Checkpoint:
     named_steps: bool = False
     """Whether the steps it was trained with are names in one line (`data convert --steps named`), not facts."""
 
+    def __post_init__(self) -> None:
+        """Leave the model no generation settings of where it came from: answers are the checkpoint's own."""
+        self.model.generation_config = GenerationConfig(
+            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id
+        )
+
     @property
     def positions(self) -> int | None:
         """Longest sequence that the model has positions for; None if there is no such limit."""
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
+
+    def budget(self, layout: Layout, limit: int) -> int:
+        """Return how many tokens may be written after a question's layout: `limit`, or fewer near the last position."""
+        return limit if self.positions is None else min(limit, self.positions - len(layout))
 
     def layout(self, question: str, thoughts: int | None = None) -> Layout:
         """A question laid out for answering, with the checkpoint's own number of thoughts unless one is given.
@@ -96,7 +113,7 @@ def load(folder: str | Path, device: str | None = None) -> Checkpoint:
         path = path / "best"
     block = _read_block(path)
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, generation_config=GenerationConfig())
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
@@ -167,6 +184,7 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
             config=stock,
             dtype=torch.float32,
             use_safetensors=True,
+            generation_config=GenerationConfig(),  # None of the base's own is read.
             trust_remote_code=config.trust_remote_code,
             **cached,
         )

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from latentcot.bench.floor import Shape
 from latentcot.checkpoint import from_scratch, start
 from latentcot.config import ModelConfig, Scratch
+from latentcot.speed.cache import cache_argument
 from latentcot.think import last_feed_forward
 from latentcot.tokens import MARKERS
 
@@ -37,7 +38,12 @@ def shape_of(model: PreTrainedModel) -> Shape:
     cache = DynamicCache(config=config)
     ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)
     # What a cache holds says more than configurations, which name their sizes differently.
-    model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True)
+    model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        use_cache=True,
+        **{cache_argument(type(model).forward): cache},
+    )
     _, key_heads, _, head_size = cache.layers[0].keys.shape
     products = [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D) and module is not head]
     part = last_feed_forward(model)
