@@ -18,7 +18,7 @@ VOCABULARY = 50_257 + len(MARKERS)
 """GPT-2's tokens and the markers, for models without a tokenizer."""
 
 
-def build(base: str | None, scratch: Scratch) -> PreTrainedModel:
+def build(base: str | None, scratch: Scratch, trust_remote_code: bool = False) -> PreTrainedModel:
     """`base` with its markers, as a run starts from it; else random weights, which need neither hub nor tokenizer.
 
     It is on a GPU where there is one.
@@ -26,7 +26,7 @@ def build(base: str | None, scratch: Scratch) -> PreTrainedModel:
     if base is None and scratch.tokenizer == "words":
         model = from_scratch(scratch, vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=0, pad_token_id=0)
     else:
-        model, _, _ = start(ModelConfig(base=base, scratch=scratch), [])
+        model, _, _ = start(ModelConfig(base=base, scratch=scratch, trust_remote_code=trust_remote_code), [])
     model.loss_type = "ForCausalLM"  # Which GPT-2 falls back on with a warning.
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
