@@ -364,10 +364,10 @@ def _turn_by(config: PretrainedConfig, rope_theta: float | None) -> None:
         raise UserError(
             f"model.rope_theta is {rope_theta}, and {config.model_type} has no rotary positions: leave it out"
         )
-    # One mapping, or one for each kind of layer; what else is in it (as the rotated share of a head) stays.
-    text.rope_parameters = (
-        {**rotary, **base} if "rope_theta" in rotary else {kind: {**each, **base} for kind, each in rotary.items()}
-    )
+    # One mapping, or one for each kind of layer, beside which transformers 5.10 may have stray values of its own; what
+    # else is in it (as the rotated share of a head) stays.
+    kinds = {kind: {**each, **base} for kind, each in rotary.items() if isinstance(each, dict)}
+    text.rope_parameters = {**rotary, **(kinds or base)}
 
 
 @torch.no_grad()
