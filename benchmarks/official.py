@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel
 
 from latentcot.core import NO_LABEL, Layout
+from latentcot.speed.cache import cache_argument
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def unrolled(model: PreTrainedModel, padded: Padded) -> tuple[Tensor, Tensor]:
         output = _run(model, padded, embeddings, begin, until, cache)
         logits.append(output.logits)
         embeddings = _with_thoughts(embeddings, output.hidden_states[-1][:, -1], padded, number)
-        cache = output.past_key_values
+        cache = output[cache_argument(type(model).forward)]
         begin, until = until, until + 1 if number + 1 < total else end
     logits.append(_run(model, padded, embeddings, begin, until, cache).logits)
     return torch.cat(logits, dim=1), embeddings
@@ -82,9 +83,9 @@ def _run(
         inputs_embeds=embeddings[:, begin:until],
         attention_mask=padded.mask[:, :until],
         position_ids=padded.positions[:, begin:until],
-        past_key_values=before,
         output_hidden_states=True,
         use_cache=True,
+        **{cache_argument(type(model).forward): before},
     )
 
 

@@ -7,7 +7,8 @@ think is the block `latentcot` in its config.json: the row's frame, the number o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -18,7 +19,14 @@ import huggingface_hub
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
@@ -36,6 +44,7 @@ transformers.utils.logging.disable_progress_bar()
 # Its retries of a hub that cannot be reached are no news: the error that follows says it.
 huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
+_LEAVE = "set model.trust_remote_code"
 _MEND = "Give a hub id or a local folder (latentcot fetch brings small models where no hub can be reached)"
 
 
@@ -54,11 +63,21 @@ class Checkpoint:
     precision: Literal["fp32", "bf16"] = "fp32"
     """What it was validated in, and is evaluated in unless asked otherwise: bf16 is automatic mixed precision."""
 
+    def __post_init__(self) -> None:
+        """Leave the model no generation settings of where it came from: answers are the checkpoint's own."""
+        self.model.generation_config = GenerationConfig(
+            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id
+        )
+
     @property
     def positions(self) -> int | None:
         """Longest sequence that the model has positions for; None if there is no such limit."""
         limit: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return limit
+
+    def budget(self, layout: Layout, limit: int) -> int:
+        """Return how many tokens may be written after a question's layout: `limit`, or fewer near the last position."""
+        return limit if self.positions is None else min(limit, self.positions - len(layout))
 
     def layout(self, question: str, thoughts: int | None = None) -> Layout:
         """A question laid out for answering, with the checkpoint's own number of thoughts unless one is given.
@@ -88,17 +107,21 @@ class Checkpoint:
         self.tokenizer.save_pretrained(folder)
 
 
-def load(folder: str | Path, device: str | None = None) -> Checkpoint:
+def load(folder: str | Path, device: str | None = None, *, trust_remote_code: bool = False) -> Checkpoint:
     """Load a checkpoint that `train` wrote: its folder, or a run's folder (then its best checkpoint).
 
-    `device` defaults to a GPU where there is one. UserError if the folder is missing or holds no thinking model.
+    `device` defaults to a GPU where there is one. `trust_remote_code` runs the code in the folder of a model whose base
+    came with its own. UserError if the folder is missing, holds no thinking model, or needs such code without leave.
     """
     path = Path(folder)
     if (path / "best" / "config.json").is_file():
         path = path / "best"
     block = _read_block(path)
-    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    with _code_needs_leave(str(path), "load with trust_remote_code=True, on the command line --trust-remote-code"):
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, generation_config=GenerationConfig(), trust_remote_code=trust_remote_code
+        )
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
@@ -108,6 +131,17 @@ def load(folder: str | Path, device: str | None = None) -> Checkpoint:
     return Checkpoint(
         model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named, precision
     )
+
+
+@contextmanager
+def _code_needs_leave(name: str, how: str) -> Iterator[None]:
+    """Raise UserError, which says how to give leave, where the library finds code that it was not allowed to run."""
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code=True" not in str(error):
+            raise
+        raise UserError(f"{name}: the model needs code that comes with it: read that code, then {how}") from error
 
 
 def _read_block(path: Path) -> dict[str, Any]:
@@ -150,9 +184,12 @@ def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedToke
         return word_tokenizer(texts)
     field, name = ("base", _folder(config.base)) if config.base else ("scratch.tokenizer", config.scratch.tokenizer)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, trust_remote_code=config.trust_remote_code, padding_side="left", **_from_cache(name)
-        )
+        with _code_needs_leave(name, _LEAVE):
+            tokenizer = AutoTokenizer.from_pretrained(
+                name, trust_remote_code=config.trust_remote_code, padding_side="left", **_from_cache(name)
+            )
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"model.{field} {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
     if tokenizer.eos_token_id is None:
@@ -164,7 +201,8 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
     name = _folder(str(config.base))
     try:
         cached = _from_cache(name)
-        stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code, **cached)
+        with _code_needs_leave(name, _LEAVE):
+            stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code, **cached)
         require_thinker(stock, name)
         _turn_by(stock, config.rope_theta)
         return AutoModelForCausalLM.from_pretrained(
@@ -172,6 +210,7 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
             config=stock,
             dtype=torch.float32,
             use_safetensors=True,
+            generation_config=GenerationConfig(),  # None of the base's own is read.
             trust_remote_code=config.trust_remote_code,
             **cached,
         )
@@ -330,10 +369,10 @@ def _turn_by(config: PretrainedConfig, rope_theta: float | None) -> None:
         raise UserError(
             f"model.rope_theta is {rope_theta}, and {config.model_type} has no rotary positions: leave it out"
         )
-    # One mapping, or one for each kind of layer; what else is in it (as the rotated share of a head) stays.
-    text.rope_parameters = (
-        {**rotary, **base} if "rope_theta" in rotary else {kind: {**each, **base} for kind, each in rotary.items()}
-    )
+    # One mapping, or one for each kind of layer, beside which transformers 5.10 may have stray values of its own; what
+    # else is in it (as the rotated share of a head) stays.
+    kinds = {kind: {**each, **base} for kind, each in rotary.items() if isinstance(each, dict)}
+    text.rope_parameters = {**rotary, **(kinds or base)}
 
 
 @torch.no_grad()

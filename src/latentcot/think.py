@@ -22,7 +22,7 @@ from latentcot.architecture import BatchPlan, Together, plan_of, require_thought
 from latentcot.core import NO_LABEL, Batch, Latent, Layout, Trace, UserError
 from latentcot.masks import create_masks
 from latentcot.speed.attention import quick_attention
-from latentcot.speed.cache import fork_cache, growing_cache
+from latentcot.speed.cache import cache_argument, fork_cache, growing_cache
 from latentcot.speed.dropout import quick_dropout
 from latentcot.speed.products import joint_gradients
 
@@ -97,7 +97,7 @@ def unroll(model: nn.Module, batch: Batch, fed: Tensor | None = None) -> Iterato
 def read(model: nn.Module, latent: Latent, rest: Tensor, rest_mask: Tensor) -> Tensor:
     """Logits [B, R, V] at rest columns [B, R] (padded on the right) after prompt and thoughts. The cache grows by R."""
     mask = torch.cat([latent.mask, rest_mask], dim=1)
-    logits: Tensor = _forward(model, mask, input_ids=rest, past_key_values=latent.cache).logits
+    logits: Tensor = _forward(model, mask, cache=latent.cache, input_ids=rest).logits
     return logits
 
 
@@ -154,7 +154,9 @@ def prove_exact(model: nn.Module, layout: Layout) -> None:
         require_thoughts(unwrap(model), plan)
 
 
-def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: Any) -> Any:
+def _forward(
+    model: nn.Module, mask: Tensor, keep: int | Tensor = 0, cache: DynamicCache | None = None, **inputs: Any
+) -> Any:
     """One pass over the columns of `inputs`; `mask` covers those before them as well.
 
     A column's position is the number of real columns before it. `keep` is the transformers argument: how many
@@ -165,15 +167,17 @@ def _forward(model: nn.Module, mask: Tensor, keep: int | Tensor = 0, **inputs: A
     masks: Any = mask.long()
     # A single column comes after real ones, which it sees; and rows of the same shape have no padding.
     if columns > 1 and batch_plan(model).together is not Together.SAME_SHAPE:
-        masks = create_masks(unwrap(model), mask, columns, inputs.get("past_key_values"), positions)
+        masks = create_masks(unwrap(model), mask, columns, cache, positions)
+    held = {} if cache is None else {cache_argument(type(unwrap(model)).forward): cache}
     output = model(
         **inputs,
         attention_mask=masks,
         position_ids=positions,
         logits_to_keep=keep,
         # The Trainer turns the cache off in the config, and without a cache a thought would see nothing.
-        use_cache="past_key_values" in inputs,
+        use_cache=cache is not None,
         output_hidden_states=True,
+        **held,
     )
     if isinstance(keep, Tensor):
         output.logits = output.logits[:, : len(keep)]  # Of none, where a model (TrOCR) computes all in any case.
@@ -190,7 +194,7 @@ def _last_state(
     Without `say` no logits are computed, and they are [B, 0, V].
     """
     keep = 1 if say else torch.empty(0, dtype=torch.long, device=mask.device)
-    output = _forward(model, mask, keep=keep, past_key_values=cache, **inputs)
+    output = _forward(model, mask, keep=keep, cache=cache, **inputs)
     return output.hidden_states[-1][:, -1:], output.logits
 
 

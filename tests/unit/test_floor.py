@@ -31,6 +31,7 @@ from latentcot.bench.floor import (
 )
 from latentcot.bench.models import shape_of
 from latentcot.core import UserError
+from latentcot.speed.cache import cache_argument
 from latentcot.think import target_loss, think
 from tests.conftest import VOCABULARY, tiny_model
 
@@ -52,7 +53,7 @@ def passes_of(model: PreTrainedModel, work: Callable[[], object]) -> list[Pass]:
     made: list[Pass] = []
 
     def note(_: object, __: object, inputs: dict[str, object], output: object) -> None:
-        fed, cache = inputs.get("input_ids"), inputs.get("past_key_values")
+        fed, cache = inputs.get("input_ids"), inputs.get(cache_argument(type(model).forward))
         columns = (inputs["inputs_embeds"] if fed is None else fed).shape[1]
         held = columns if cache is None else cache.get_seq_length()
         made.append(Pass(columns, held - columns, output.logits.shape[1]))
@@ -155,7 +156,7 @@ def test_what_nobody_reads_changes_nothing() -> None:
 def test_bytes_are_those_of_weights_and_cache(model: PreTrainedModel) -> None:
     shape, cache = shape_of(model), DynamicCache()
     ids = torch.ones((2, 6), dtype=torch.long)
-    model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids), **{cache_argument(type(model).forward): cache})
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     moved = forward_bytes(shape, 2, [Pass(6, logits=6)], 4)
     assert moved.cache == held

@@ -10,6 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from latentcot.bench.floor import Shape
 from latentcot.checkpoint import from_scratch, start
 from latentcot.config import ModelConfig, Scratch
+from latentcot.speed.cache import cache_argument
 from latentcot.think import last_feed_forward
 from latentcot.tokens import MARKERS
 
@@ -17,7 +18,7 @@ VOCABULARY = 50_257 + len(MARKERS)
 """GPT-2's tokens and the markers, for models without a tokenizer."""
 
 
-def build(base: str | None, scratch: Scratch) -> PreTrainedModel:
+def build(base: str | None, scratch: Scratch, trust_remote_code: bool = False) -> PreTrainedModel:
     """`base` with its markers, as a run starts from it; else random weights, which need neither hub nor tokenizer.
 
     It is on a GPU where there is one.
@@ -25,7 +26,7 @@ def build(base: str | None, scratch: Scratch) -> PreTrainedModel:
     if base is None and scratch.tokenizer == "words":
         model = from_scratch(scratch, vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=0, pad_token_id=0)
     else:
-        model, _, _ = start(ModelConfig(base=base, scratch=scratch), [])
+        model, _, _ = start(ModelConfig(base=base, scratch=scratch, trust_remote_code=trust_remote_code), [])
     model.loss_type = "ForCausalLM"  # Which GPT-2 falls back on with a warning.
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -37,7 +38,12 @@ def shape_of(model: PreTrainedModel) -> Shape:
     cache = DynamicCache(config=config)
     ids = torch.zeros((1, 1), dtype=torch.long, device=model.device)
     # What a cache holds says more than configurations, which name their sizes differently.
-    model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True)
+    model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        use_cache=True,
+        **{cache_argument(type(model).forward): cache},
+    )
     _, key_heads, _, head_size = cache.layers[0].keys.shape
     products = [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D) and module is not head]
     part = last_feed_forward(model)

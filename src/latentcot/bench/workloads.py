@@ -17,7 +17,7 @@ from latentcot.batch import collate
 from latentcot.bench.floor import Sizes
 from latentcot.bench.timing import Precision, clock, mixed, peak_memory, wait
 from latentcot.core import NO_LABEL, Batch, Layout
-from latentcot.generate import write
+from latentcot.generate import generate_ids, read_prefix
 from latentcot.think import target_loss, think, unroll
 
 CUE = 1
@@ -137,7 +137,8 @@ def stock_generate(
 def coconut_answers(model: PreTrainedModel, batch: Batch, tokens: int, precision: Precision) -> Tensor:
     """Think, then write exactly so many tokens [B, tokens], greedy."""
     with mixed(model.device, precision):
-        return write(model.eval(), batch, PAD, max_new_tokens=tokens, **_endless(model))
+        prefix = read_prefix(model.eval(), batch, PAD)
+        return generate_ids(model, prefix, max_new_tokens=tokens, **_endless(model))
 
 
 @torch.inference_mode()

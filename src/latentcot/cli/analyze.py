@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from latentcot.cli.verbs import Verbs
+from latentcot.cli.verbs import TRUST, Verbs
 from latentcot.core import UserError
 from latentcot.report.inputs import Inputs, Need
 
@@ -56,7 +56,8 @@ def run_case(index: int | None = None, beside: Path | None = None, **inputs: Any
     """
     from latentcot.checkpoint import load
 
-    _look("case", None, {"index": index, "beside": None if beside is None else load(beside)}, **inputs)
+    other = None if beside is None else load(beside, trust_remote_code=inputs["trust_remote_code"])
+    _look("case", None, {"index": index, "beside": other}, **inputs)
 
 
 def run_decode(index: int | None = None, top: int = 5, **inputs: Any) -> None:
@@ -117,7 +118,7 @@ _CHECKPOINT = {"checkpoint": {"type": Path, "help": "Folder of a checkpoint, or 
 
 VERBS: Verbs = {
     **{
-        ("analyze", function.__name__.removeprefix("run_")): (function, _CHECKPOINT)
+        ("analyze", function.__name__.removeprefix("run_")): (function, {**_CHECKPOINT, **TRUST})
         for function in (
             run_tree, run_race, run_parallelism, run_height, run_interpolation, run_case, run_decode, run_faithfulness,
             run_probe, run_health,

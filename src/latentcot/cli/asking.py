@@ -52,6 +52,7 @@ def answer_to_file(
     options: dict[str, Any],
     seed: int,
     batch_size: int,
+    trust_remote_code: bool = False,
 ) -> None:
     """Write the answers of all questions that the file `out` lacks; UserError if it is another file."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -68,7 +69,7 @@ def answer_to_file(
     refuse_overwriting(
         out, "--out", "answers of this checkpoint to these questions, asked like this", file.is_own, inputs
     )
-    loaded, console = load(checkpoint), Console(stderr=True)
+    loaded, console = load(checkpoint, trust_remote_code=trust_remote_code), Console(stderr=True)
     columns = TextColumn("answers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(asked))

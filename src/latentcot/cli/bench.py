@@ -6,7 +6,7 @@ import json as json_format
 from pathlib import Path
 from typing import Literal
 
-from latentcot.cli.verbs import Verbs, positive
+from latentcot.cli.verbs import TRUST, Verbs, positive
 from latentcot.config import Scratch
 from latentcot.files import refuse_existing, write_whole
 
@@ -26,6 +26,7 @@ def run_bench(
     repeats: int = 5,
     seed: int = 0,
     json: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> None:
     """Measure what thinking costs beside ordinary training and decoding, on a model and a machine of yours.
 
@@ -42,6 +43,7 @@ def run_bench(
         repeats: Measurements that medians are taken of.
         seed: Of tokens and weights.
         json: Write everything that was measured to this file, which must not exist.
+        trust_remote_code: Run code that comes with the model.
     """
     positive(answer_prompt=answer_prompt, threads=threads, repeats=repeats)
     if json is not None:
@@ -61,11 +63,11 @@ def run_bench(
         torch.set_num_threads(threads)
     set_seed(seed)
     setting = Setting(sizes, answer_prompt, precision, repeats, seed)
-    figures = bench(build(model, scratch), setting, Console(stderr=True))
+    figures = bench(build(model, scratch, trust_remote_code), setting, Console(stderr=True))
     show(figures, Console())
     if json is not None:
         write_whole(json, (json_format.dumps(figures, indent=2) + "\n").encode())
 
 
-VERBS: Verbs = {("bench",): (run_bench, {})}
+VERBS: Verbs = {("bench",): (run_bench, {**TRUST})}
 """Of measuring."""

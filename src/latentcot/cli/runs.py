@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentcot.cli.asking import answer_to_file, read_questions
-from latentcot.cli.verbs import Verbs, positive, require_launcher
+from latentcot.cli.verbs import TRUST, Verbs, positive, require_launcher
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
@@ -115,6 +115,7 @@ def run_eval(
     precision: Literal["fp32", "bf16"] | None = None,
     columns: Columns = AS_NAMED,
     skip_faults: int = 0,
+    trust_remote_code: bool = False,
 ) -> None:
     """Accuracy, tokens and time of a checkpoint on a data set, greedy, by the published rule.
 
@@ -131,6 +132,7 @@ def run_eval(
         precision: fp32, or bf16 by automatic mixed precision (default: the one that the run validated in).
         columns: Where a source of your own has its question, steps and answer.
         skip_faults: Leave out and count at most so many faulty records; one more stops.
+        trust_remote_code: Run code that comes with the model.
     """
     positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
@@ -152,7 +154,7 @@ def run_eval(
             [*inputs, written],
         )  # fmt: skip
     trained_on = _count_trained_on(checkpoint, examples)
-    loaded = load(checkpoint)
+    loaded = load(checkpoint, trust_remote_code=trust_remote_code)
     loaded.precision = precision or loaded.precision
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
@@ -185,6 +187,7 @@ def run_generate(
     stream: bool = False,
     batch_size: int = 64,
     columns: Columns = AS_NAMED,
+    trust_remote_code: bool = False,
 ) -> None:
     """Answer questions: to the terminal, or a file of them to a file of answers, which the same command continues.
 
@@ -206,6 +209,7 @@ def run_generate(
         stream: Print the answer as it is written.
         batch_size: Questions answered at once; with --out, so many answers are written at a time.
         columns: Where a source of your own has its question.
+        trust_remote_code: Run code that comes with the model.
     """
     positive(max_new_tokens=max_new_tokens, batch_size=batch_size)
     if sample and temperature <= 0:
@@ -218,14 +222,14 @@ def run_generate(
         options |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
     options |= {"thoughts": thoughts}
     if out is not None:
-        answer_to_file(checkpoint, texts, data, out, options, seed, batch_size)
+        answer_to_file(checkpoint, texts, data, out, options, seed, batch_size, trust_remote_code)
         return
     from transformers import TextStreamer, set_seed
 
     from latentcot.checkpoint import load
     from latentcot.generate import answer
 
-    loaded = load(checkpoint)
+    loaded = load(checkpoint, trust_remote_code=trust_remote_code)
     set_seed(seed)
     if stream:
         for text in texts:
@@ -236,7 +240,13 @@ def run_generate(
             print(prediction.text)
 
 
-def run_report(run: Path, out: Path | None = None, data: str | list[str] | None = None, limit: int = 200) -> None:
+def run_report(
+    run: Path,
+    out: Path | None = None,
+    data: str | list[str] | None = None,
+    limit: int = 200,
+    trust_remote_code: bool = False,
+) -> None:
     """Write one self-contained HTML page on a run: configuration, curves, results, figures, answers.
 
     Args:
@@ -244,11 +254,12 @@ def run_report(run: Path, out: Path | None = None, data: str | list[str] | None 
         out: The page (default: report.html in RUN); its figures and numbers go to the folder of the same name.
         data: Source of the questions for figures and answers (default: the run's validation set, if still there).
         limit: Use only the first so many records.
+        trust_remote_code: Run code that comes with the model.
     """
     positive(limit=limit)
     from latentcot.report.run import report
 
-    print(report(run, run / "report.html" if out is None else out, data, limit))
+    print(report(run, run / "report.html" if out is None else out, data, limit, trust_remote_code))
 
 
 def _shown(value: Any) -> str:
@@ -306,7 +317,7 @@ VERBS: Verbs = {
             "--dry_run": {"action": "store_true", "help": "Only measure what the table will take, and print it."},
         },
     ),
-    ("eval",): (run_eval, {"checkpoint": {"type": Path}}),
+    ("eval",): (run_eval, {"checkpoint": {"type": Path}, **TRUST}),
     ("generate",): (
         run_generate,
         {
@@ -314,7 +325,8 @@ VERBS: Verbs = {
             "questions": {"nargs": "*", "type": str, "help": "Questions; - reads them from standard input."},
             "--sample": {"action": "store_true", "help": "Draw tokens instead of taking the likeliest."},
             "--stream": {"action": "store_true", "help": "Print the answer as it is written."},
+            **TRUST,
         },
     ),
-    ("report",): (run_report, {"run": {"type": Path, "help": "Folder of a run."}}),
+    ("report",): (run_report, {"run": {"type": Path, "help": "Folder of a run."}, **TRUST}),
 }

@@ -6,7 +6,7 @@ import importlib.util
 import socket
 from pathlib import Path
 
-from latentcot.cli.verbs import Verbs
+from latentcot.cli.verbs import TRUST, Verbs
 from latentcot.core import UserError
 from latentcot.data.columns import AS_NAMED, Columns
 
@@ -18,6 +18,7 @@ def run_ui(
     port: int = 7860,
     host: str = "127.0.0.1",
     columns: Columns = AS_NAMED,
+    trust_remote_code: bool = False,
 ) -> None:
     """Ask questions in the browser: slide the thoughts, see answer, race and search tree.
 
@@ -28,6 +29,7 @@ def run_ui(
         port: Port of the page.
         host: Address to listen on; 0.0.0.0 lets every machine of the network in.
         columns: Where a source of your own has its question, steps and answer.
+        trust_remote_code: Run code that comes with the models.
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs the package gradio: pip install 'latentcot[ui]'")
@@ -37,7 +39,7 @@ def run_ui(
     from latentcot.ui.questions import fresh, of_data
 
     folders = [checkpoint] if compare is None else [checkpoint, compare]
-    checkpoints = {str(folder): load(folder) for folder in folders}
+    checkpoints = {str(folder): load(folder, trust_remote_code=trust_remote_code) for folder in folders}
     loaded = checkpoints.values()
     serve(checkpoints, fresh(loaded) if data is None else of_data(data, columns, loaded), host, port)
 
@@ -55,5 +57,8 @@ def _require_free(host: str, port: int) -> None:
 
 
 VERBS: Verbs = {
-    ("ui",): (run_ui, {"checkpoint": {"type": Path, "help": "Folder of a checkpoint, or of a run (then its best)."}}),
+    ("ui",): (
+        run_ui,
+        {"checkpoint": {"type": Path, "help": "Folder of a checkpoint, or of a run (then its best)."}, **TRUST},
+    ),
 }

@@ -17,6 +17,14 @@ STARTERS = {"srun": "SLURM_STEP_NUM_TASKS", "mpirun": "OMPI_COMM_WORLD_SIZE", "m
 SLURM_NTASKS will not do: a batch script has it too, where its commands run once.
 """
 
+TRUST: dict[str, dict[str, Any]] = {
+    "--trust_remote_code": {
+        "action": "store_true",
+        "help": "Run code that comes with the model, which you have read. Only a checkpoint whose base needed it does.",
+    }
+}
+"""The switch of every verb that loads a checkpoint: leave to run code is given anew each time, never stored."""
+
 
 def positive(**values: int | None) -> None:
     """UserError for a flag that is given as less than 1."""

@@ -30,3 +30,5 @@ class Inputs:
     """Questions, or candidates, computed at once."""
     columns: Columns = AS_NAMED
     """Where a source of your own has its question, steps and answer."""
+    trust_remote_code: bool = False
+    """Run the code that comes with the checkpoint's model."""

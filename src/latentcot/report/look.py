@@ -56,7 +56,7 @@ def _subject(inputs: Inputs, need: Need | None) -> Subject:
         if value is not None and value < 1:
             raise UserError(f"--{option} is {value}: give 1 or more")
     examples = records.take_first(records.stream(inputs.data, inputs.columns), inputs.limit)
-    checkpoint = load(inputs.checkpoint)
+    checkpoint = load(inputs.checkpoint, trust_remote_code=inputs.trust_remote_code)
     if checkpoint.frame.slot is Slot.NONE:
         raise UserError(
             f"{inputs.checkpoint}: the row {checkpoint.row} has no thoughts to look into: give a checkpoint of a row "

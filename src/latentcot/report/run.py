@@ -34,7 +34,7 @@ ANSWERS = 8
 """Answers that a page shows."""
 
 
-def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
+def report(run: Path, out: Path, data: Sources | None, limit: int, trust_remote_code: bool = False) -> Path:
     """Write the report of a run to `out` and return it. UserError if the run is not finished or `out` is there.
 
     Figures that look into thoughts, and answers, need questions: `data`, or the run's validation set where it is
@@ -50,7 +50,7 @@ def report(run: Path, out: Path, data: Sources | None, limit: int) -> Path:
     source = config["data"]["valid"] if data is None else data
     examples, said = _validation(run, config) if data is None else (records.read(data), "")
     if examples:
-        subject = _subject(run, source, examples[:limit])
+        subject = _subject(run, source, examples[:limit], trust_remote_code)
         for finding in _findings(subject):
             print(finding.title, file=sys.stderr, flush=True)  # One may take half a minute.
             found.append(finding)
@@ -78,8 +78,8 @@ def _section(finding: Finding) -> Section:
     return Section(finding.title, svg(finding.figure), finding.note, text)
 
 
-def _subject(run: Path, source: Sources, examples: list[Example]) -> Subject:
-    checkpoint = load(run)
+def _subject(run: Path, source: Sources, examples: list[Example], trust_remote_code: bool) -> Subject:
+    checkpoint = load(run, trust_remote_code=trust_remote_code)
     require(checkpoint, examples, checkpoint.thoughts, source)
     return Subject(checkpoint, examples, checkpoint.thoughts)
 

@@ -7,6 +7,9 @@ which each thought writes, and adds to the others', a gradient as large as all t
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +42,12 @@ def grown(*states: Tensor) -> list[Grown]:
     """Of keys and of values that lie in a growing cache; nothing if some do not."""
     found: list[Any] = [vars(one).get("grown") for one in states]
     return [] if None in found else found
+
+
+@functools.cache
+def cache_argument(function: Callable[..., Any]) -> str:
+    """Return the name of the function's argument for a KV cache, which transformers renamed within version 5."""
+    return "cache" if "cache" in inspect.signature(function).parameters else "past_key_values"
 
 
 def growing_cache(config: PretrainedConfig, columns: int) -> DynamicCache:

@@ -219,9 +219,7 @@ def _in_order(table: Table, name: str, place: str) -> list[str]:
     while len(ordered) < len(table.rows):
         ready = [row for row in table.rows if row not in ordered and starts.get(row) in (None, *ordered)]
         if not ready:
-            raise UserError(
-                f"{place}: datasets.{name}.start_from is a cycle: let one of its rows start from none"
-            )
+            raise UserError(f"{place}: datasets.{name}.start_from is a cycle: let one of its rows start from none")
         # A start comes before the other rows, which may then run beside what waits for it.
         ordered.append(next((row for row in ready if row in starts.values()), ready[0]))
     return ordered

@@ -90,7 +90,8 @@ def _evaluate(cell: Cell) -> dict[str, Any]:
     from latentcot.evaluation.answers import evaluate
     from latentcot.evaluation.rules import same_text
 
-    checkpoint, batch_size = load(cell.run), cell.config.train.eval_batch_size
+    checkpoint = load(cell.run, trust_remote_code=cell.config.model.trust_remote_code)
+    batch_size = cell.config.train.eval_batch_size
     evaluation = evaluate(checkpoint, records.read(cell.test), batch_size=batch_size)
     pairs = zip(evaluation.predictions, evaluation.examples, strict=True)
     return {
