@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from latentcot.core import UserError
+from latentcot.runs.claims import is_claimed
 from latentcot.table.cells import Cell, start_of, to_text
-from latentcot.table.claims import is_claimed
 from latentcot.table.work import ELSEWHERE, is_done, read_figures, run_cell
 
 POLL_SECONDS = 0.5

@@ -3,7 +3,7 @@
 RUN/            the run, as `latentcot train` leaves it, less what only an interrupted run needs
 RUN/test.json   its figures on the test file, with seed, hashes of all data, code and machine
 RUN.out         what the run printed, where it had a process of its own
-RUN.claim-N     while a process works on it
+RUN/.claim-N    while a process works on it
 
 `python -m latentcot.table.work` runs the cell on its standard input.
 """
@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from latentcot import provenance
-from latentcot.config import require_same_run, to_mapping
+from latentcot.config import to_mapping
 from latentcot.core import UserError
 from latentcot.files import write_whole
+from latentcot.runs.claims import claim, is_claimed
+from latentcot.runs.folder import RunFolder
 from latentcot.table.cells import Cell, digest, from_text, hashes
-from latentcot.table.claims import claim, is_claimed
 
 ELSEWHERE = 75
 """Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
@@ -37,11 +38,11 @@ def run_cell(cell: Cell) -> bool:
     from latentcot.training.run import train
 
     with claim(cell.run) as mine:
-        if not mine or is_done(cell):
+        if mine is None or is_done(cell):
             return False
         _require_readable(cell)
-        train(cell.config, cell.run)
-        shutil.rmtree(cell.run / "resume", ignore_errors=True)
+        train(cell.config, cell.run, mine)
+        shutil.rmtree(RunFolder(cell.run).resume, ignore_errors=True)
         write_whole(cell.run / "test.json", (json.dumps(_evaluate(cell), indent=2) + "\n").encode())
     return True
 
@@ -81,11 +82,11 @@ def read_figures(cell: Cell) -> dict[str, Any]:
 
 def require_same(cell: Cell) -> None:
     """UserError if the cell's folder holds a run of another configuration, or of data that has changed since."""
-    file = cell.run / "config.yaml"
-    if not file.is_file() or is_claimed(cell.run):  # Another process may be writing it.
+    folder = RunFolder(cell.run)
+    if not folder.config.is_file() or is_claimed(cell.run):  # Another process may be writing it.
         return
     new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
-    require_same_run(cell.run, new)
+    folder.require_same(new)
 
 
 def _evaluate(cell: Cell) -> dict[str, Any]:
