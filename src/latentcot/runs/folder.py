@@ -37,7 +37,7 @@ KEPT = 2
 
 _NAME = r"(?:config\.yaml|environment\.json|log\.jsonl|result\.json|best|stage-\d+|checkpoint-\d+)"
 _DRAFT = re.compile(rf"\.{_NAME}\.(?:\d+(?:-[0-9a-f]+)?|[0-9a-f]+)\.tmp|{_NAME}\.partial")
-_RESULT = {"row": str, "updates": int, "seconds": (int, float), "stages": list, "best": dict}
+_RESULT: dict[str, Any] = {"row": str, "updates": int, "seconds": (int, float), "stages": list, "best": dict}
 """Fields of a result, with their types."""
 
 
