@@ -6,9 +6,7 @@ think is the block `latentcot` in its config.json: the row's frame, the number o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -28,16 +26,28 @@ from transformers import (
     PreTrainedModel,
 )
 
+from latentcot.checkpoint_files import (
+    BLOCK,
+    code_needs_leave,
+    quiet_library,
+    read_block,
+    read_config,
+    read_model,
+    read_tokenizer,
+    require_block,
+    require_complete,
+    require_savable,
+    require_sound,
+)
 from latentcot.config import ModelConfig, Scratch
 from latentcot.core import Frame, Layout, Slot, UserError
 from latentcot.data.hub import answers
+from latentcot.runs.manifest import write_manifest
 from latentcot.think import prove_exact
 from latentcot.tokens import Markers, add_markers, encode_questions, word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-BLOCK = "latentcot"
 
 # Saving and loading take a moment here; the run's own bar is the one to watch.
 transformers.utils.logging.disable_progress_bar()
@@ -96,15 +106,18 @@ class Checkpoint:
         return layout
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
-        """Write the checkpoint; `load` and every Hugging Face tool read it.
+        """Write the checkpoint; `load` and every Hugging Face tool read it. A manifest of its files comes last.
 
-        `weights` are written in place of the model's own, where those are spread over processes.
+        `weights` are written in place of the model's own, where those are spread over processes. UserError, with
+        nothing written, if a tensor is empty or not finite.
         """
+        require_savable(self.model.state_dict() if weights is None else weights)
         block: dict[str, Any] = {"row": self.row, "thoughts": self.thoughts, "max_new_tokens": self.max_new_tokens}
         block |= {"named_steps": self.named_steps, "precision": self.precision, "frame": asdict(self.frame)}
         setattr(self.model.config, BLOCK, block)
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
+        write_manifest(folder)
 
 
 def load(folder: str | Path, device: str | None = None, *, trust_remote_code: bool = False) -> Checkpoint:
@@ -114,14 +127,21 @@ def load(folder: str | Path, device: str | None = None, *, trust_remote_code: bo
     came with its own. UserError if the folder is missing, holds no thinking model, or needs such code without leave.
     """
     path = Path(folder)
-    if (path / "best" / "config.json").is_file():
-        path = path / "best"
-    block = _read_block(path)
-    with _code_needs_leave(str(path), "load with trust_remote_code=True, on the command line --trust-remote-code"):
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, generation_config=GenerationConfig(), trust_remote_code=trust_remote_code
+    best = path / "best"
+    if best.is_dir() and ((best / "config.json").exists() or not (path / "config.json").exists()):
+        path = best
+    require_sound(path)
+    block = read_block(path)
+    with code_needs_leave(str(path), "load with trust_remote_code=True, on the command line --trust-remote-code"):
+        stock = read_config(path, trust_remote_code)
+        model = read_model(
+            path,
+            stock,
+            dtype=torch.float32,
+            generation_config=GenerationConfig(),
+            trust_remote_code=trust_remote_code,
         )
+        tokenizer = read_tokenizer(path, block, model, trust_remote_code)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     frame = block["frame"]
     frame = Frame(Slot(frame["slot"]), tuple(frame["open"]), tuple(frame["close"]), frame["pause"])
@@ -131,30 +151,6 @@ def load(folder: str | Path, device: str | None = None, *, trust_remote_code: bo
     return Checkpoint(
         model, tokenizer, frame, block["thoughts"], block["row"], block["max_new_tokens"], named, precision
     )
-
-
-@contextmanager
-def _code_needs_leave(name: str, how: str) -> Iterator[None]:
-    """Raise UserError, which says how to give leave, where the library finds code that it was not allowed to run."""
-    try:
-        yield
-    except ValueError as error:
-        if "trust_remote_code=True" not in str(error):
-            raise
-        raise UserError(f"{name}: the model needs code that comes with it: read that code, then {how}") from error
-
-
-def _read_block(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    try:
-        block = json.loads(file.read_text(encoding="utf-8")).get(BLOCK)
-    except OSError as error:
-        raise UserError(f"{path}: no checkpoint there: give a run's folder or a checkpoint's") from error
-    except ValueError as error:
-        raise UserError(f"{file}: not JSON ({error}): the checkpoint is damaged, copy or train it again") from error
-    if not isinstance(block, dict):
-        raise UserError(f"{file}: no '{BLOCK}' block: this model was not trained by latentcot, train it first")
-    return block
 
 
 def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Markers]:
@@ -171,6 +167,8 @@ def start(config: ModelConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, P
         tokenizer.pad_token = tokenizer.eos_token
     # A row without markers has only pushed them away from what it wrote, as any token that is never right.
     block = getattr(model.config, BLOCK, None)
+    if block is not None:
+        require_block(block, Path(str(config.base)) / "config.json")
     unused = block is not None and block["frame"]["slot"] == Slot.NONE
     markers = add_markers(tokenizer, model, config.markers_like, anew=unused)
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -184,7 +182,7 @@ def start_tokenizer(config: ModelConfig, texts: Iterable[str]) -> PreTrainedToke
         return word_tokenizer(texts)
     field, name = ("base", _folder(config.base)) if config.base else ("scratch.tokenizer", config.scratch.tokenizer)
     try:
-        with _code_needs_leave(name, _LEAVE):
+        with code_needs_leave(name, _LEAVE):
             tokenizer = AutoTokenizer.from_pretrained(
                 name, trust_remote_code=config.trust_remote_code, padding_side="left", **_from_cache(name)
             )
@@ -201,27 +199,38 @@ def _pretrained(config: ModelConfig) -> PreTrainedModel:
     name = _folder(str(config.base))
     try:
         cached = _from_cache(name)
-        with _code_needs_leave(name, _LEAVE):
+        with code_needs_leave(name, _LEAVE):
             stock = AutoConfig.from_pretrained(name, trust_remote_code=config.trust_remote_code, **cached)
         require_thinker(stock, name)
         _turn_by(stock, config.rope_theta)
-        return AutoModelForCausalLM.from_pretrained(
-            name,
-            config=stock,
-            dtype=torch.float32,
-            use_safetensors=True,
-            generation_config=GenerationConfig(),  # None of the base's own is read.
-            trust_remote_code=config.trust_remote_code,
-            **cached,
-        )
-    except OSError as error:
+        with quiet_library():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                name,
+                config=stock,
+                output_loading_info=True,
+                dtype=torch.float32,
+                use_safetensors=True,
+                generation_config=GenerationConfig(),  # None of the base's own is read.
+                trust_remote_code=config.trust_remote_code,
+                **cached,
+            )
+    except UserError:
+        raise
+    except Exception as error:  # Each library raises its own kinds for a damaged file.
         raise UserError(f"model.base {name!r} cannot be loaded: {_first_line(error)} {_MEND}") from error
+    require_complete({**report, "unexpected_keys": []}, f"model.base {name!r}")
+    return model
 
 
 def _folder(name: str) -> str:
-    """The checkpoint folder that a name means: a run's folder means its best; UserError for a path to nothing."""
+    """The checkpoint folder that a name means: a run's folder means its best.
+
+    UserError for a path to nothing, and for a checkpoint whose files are damaged.
+    """
     if (Path(name) / "best" / "config.json").is_file():
-        return str(Path(name) / "best")
+        name = str(Path(name) / "best")
+    if Path(name).is_dir():
+        require_sound(Path(name))
     if (Path(name) / "config.yaml").is_file():
         raise UserError(f"model.base {name}: a run that has kept no checkpoint yet: finish it, or give another")
     # On the hub are NAME and OWNER/NAME alone.

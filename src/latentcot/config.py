@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
 from latentcot.data.columns import Columns
@@ -205,20 +203,3 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix: tree}
     return {k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def require_same_run(run: Path, wanted: dict[str, Any]) -> None:
-    """UserError, with the first difference, if `run`/config.yaml holds another run than the mapping `wanted`.
-
-    An option that the file lacks, because it is older than the option, has its default there: so the default of a new
-    option must do what was done before.
-    """
-    held = flat(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
-    old, new = {**flat(to_mapping(RunConfig())), **held}, flat(wanted)
-    for key in sorted(new.keys() | held.keys()):
-        if old.get(key) != new.get(key):
-            whose = "its data's " if key.startswith("sha256") else ""
-            raise UserError(
-                f"{run}: holds another run ({whose}{key} is {old.get(key)!r} there and {new.get(key)!r} here): "
-                "give --run a new folder, or remove this one"
-            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.resources import files
@@ -54,6 +55,30 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file of a folder, at any depth, and the folders' entries to disk; OSError where that fails."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def replace_folder(draft: Path, folder: Path) -> None:
+    """Give a folder that is complete, and flushed to disk, its name, in the place of what has it now.
+
+    The old one is moved away before it is removed, so that half a folder never stands under its name.
+    """
+    old = draft_path(folder)
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    draft.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_object(path: Path, hint: str) -> dict[str, Any]:

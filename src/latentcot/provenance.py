@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 from latentcot import __version__
@@ -13,6 +14,12 @@ from latentcot import __version__
 def machine() -> str:
     """Architecture, cores and Python of this machine."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a run's updates hang on."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "accelerate", "numpy")}
+    return {"latentcot": code(), "python": platform.python_version(), **libraries}
 
 
 def code() -> str:

@@ -18,8 +18,9 @@ import yaml
 from latentcot.cli import main
 from latentcot.data import records
 from latentcot.data.records import reshuffle_facts
+from latentcot.runs.claims import is_claimed
+from latentcot.runs.owner import this_process
 from latentcot.table.cells import plan
-from latentcot.table.claims import is_claimed
 from latentcot.table.recipe import read_table
 from latentcot.training import trainer as trainer_module
 
@@ -158,8 +159,7 @@ def test_an_interrupted_table_goes_on(home: Path, whole: Path, monkeypatch: pyte
     # A process that was killed leaves its claim.
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    owner = {"host": os.uname().nodename, "process": killed.pid, "born": 1}
-    (home / "whole" / f"{CELLS[2]}.claim-1").write_text(json.dumps(owner))
+    (home / "whole" / CELLS[2] / ".claim-1").write_text(json.dumps({**this_process(), "process": killed.pid}))
 
     before = {path: path.read_bytes() for path in home.rglob("test.json")}
     assert len(before) == 2
@@ -181,7 +181,7 @@ def test_two_processes_share_a_table(home: Path, whole: Path) -> None:
     trained = [line.split(":")[0] for text in printed for line in text.splitlines() if ": done, " in line]
     assert sorted(trained) == sorted(CELLS)
     assert entries(home / "whole") == entries(whole)
-    assert not list(home.rglob("*.claim-*"))
+    assert not list(home.rglob(".claim-*"))
 
 
 def test_several_jobs_and_one_that_fails(
@@ -198,7 +198,7 @@ def test_several_jobs_and_one_that_fails(
     assert "1 more" in line
     assert [entry["row"] for entry in entries(home / "run")] == ["coconut", "cot"]
     assert entries(home / "run")[1]["runs"] == entries(whole)[1]["runs"][:1]
-    assert not list(home.rglob("*.claim-*"))
+    assert not list(home.rglob(".claim-*"))
 
 
 def test_only_some_cells(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,9 @@ LLAMA = ["--model.scratch.architecture=llama"]
 CONFIGURATIONS: dict[str, tuple[str, list[str]]] = {
     "coconut": ("chains", ["--method=Coconut"]),
     "coconut_ragged": ("chains", ["--method=Coconut", *RAGGED]),
-    "coconut_two_thoughts_per_step": ("chains", ["--method=Coconut", "--curriculum.thoughts_per_step=2", *RAGGED, *LLAMA]),
+    "coconut_two_thoughts_per_step": (
+        "chains", ["--method=Coconut", "--curriculum.thoughts_per_step=2", *RAGGED, *LLAMA],
+    ),
     "coconut_accumulated": ("chains", ["--method=Coconut", *RAGGED, "--train.micro_batch=2"]),
     "coconut_bf16": ("chains", ["--method=Coconut", *RAGGED, "--train.precision=bf16"]),
     "coconut_sliding_window": (

@@ -139,7 +139,7 @@ def run_eval(
     from latentcot.data import records
     from latentcot.data.sources import file_name, origins
     from latentcot.evaluation.answers import evaluate, holds_predictions, holds_result
-    from latentcot.training.trainer import write_lines
+    from latentcot.runs.folder import write_lines
 
     skipped = records.SkippedRecords(skip_faults)
     examples = records.take_first(records.stream(data, columns, skipped), limit)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from latentcot.core import UserError
 from latentcot.fetch.packages import Package, read_members
-from latentcot.files import with_package
+from latentcot.files import draft_path, with_package
 
 _WEIGHTS = "best/model.safetensors"
 """Of a run that comes with latentcot."""
@@ -97,7 +97,7 @@ def fetch(name: str, out: Path | None = None, say: Callable[[str], None] = print
     out = out or _cache() / _folder(name)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         return _complete(out, name)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    partial = draft_path(out)
     try:
         partial.mkdir(parents=True)
         source = _from_catalogue(name, partial, say) if name in CATALOGUE else _from_ourselves(name, partial, say)

@@ -89,7 +89,7 @@ def _measure(cell: Cell, config: RunConfig, runs: int) -> Estimate:
         answer_seconds=answers,
         seconds=seconds + len(records.read(cell.test)) * answers[1],
         kept=weights * (1 + (len(dataset.plan) if config.train.keep_stages else 0)),
-        while_training=3 * weights,  # The weights to resume from, and Adam's two moments.
+        while_training=6 * weights,  # Two checkpoints to resume from: the weights, and Adam's two moments.
     )
 
 

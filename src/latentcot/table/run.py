@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from latentcot.core import UserError
+from latentcot.runs.claims import is_claimed
 from latentcot.runs.records import find_damage, read_log, read_test
 from latentcot.table.cells import Cell, start_of, to_text
-from latentcot.table.claims import is_claimed
 from latentcot.table.work import ELSEWHERE, is_done, run_cell
 
 POLL_SECONDS = 0.5

@@ -3,7 +3,7 @@
 RUN/            the run, as `latentcot train` leaves it, less what only an interrupted run needs
 RUN/test.json   its figures on the test file, with seed, hashes of all data, code and machine
 RUN.out         what the run printed, where it had a process of its own
-RUN.claim-N     while a process works on it
+RUN/.claim-N    while a process works on it
 
 `python -m latentcot.table.work` runs the cell on its standard input.
 """
@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from latentcot import provenance
-from latentcot.config import require_same_run, to_mapping
+from latentcot.config import to_mapping
 from latentcot.core import UserError
 from latentcot.files import write_whole
+from latentcot.runs.claims import claim, is_claimed
+from latentcot.runs.folder import RunFolder
 from latentcot.runs.records import find_damage, read_result, read_test
 from latentcot.table.cells import Cell, digest, from_text, hashes
-from latentcot.table.claims import claim, is_claimed
 
 ELSEWHERE = 75
 """Exit code where another process works on the cell (EX_TEMPFAIL of sysexits)."""
@@ -38,11 +39,11 @@ def run_cell(cell: Cell) -> bool:
     from latentcot.training.run import train
 
     with claim(cell.run) as mine:
-        if not mine or is_done(cell):
+        if mine is None or is_done(cell):
             return False
         _require_readable(cell)
-        train(cell.config, cell.run)
-        shutil.rmtree(cell.run / "resume", ignore_errors=True)
+        train(cell.config, cell.run, mine)
+        shutil.rmtree(RunFolder(cell.run).resume, ignore_errors=True)
         write_whole(cell.run / "test.json", (json.dumps(_evaluate(cell), indent=2) + "\n").encode())
     return True
 
@@ -75,12 +76,12 @@ def is_done(cell: Cell) -> bool:
 
 def require_same(cell: Cell) -> None:
     """UserError if the cell's folder holds a run of another configuration, or of data that has changed since."""
-    file = cell.run / "config.yaml"
+    folder = RunFolder(cell.run)
     # Another process may be writing it; and a damaged cell fails by itself, so that others can go on.
-    if not file.is_file() or is_claimed(cell.run) or find_damage(cell.run):
+    if not folder.config.is_file() or is_claimed(cell.run) or find_damage(cell.run):
         return
     new = {**to_mapping(cell.config), "sha256": {name: hashes(cell)[name] for name in ("train", "valid")}}
-    require_same_run(cell.run, new)
+    folder.require_same(new)
 
 
 def _evaluate(cell: Cell) -> dict[str, Any]:

@@ -23,10 +23,8 @@ from transformers import TrainingArguments
 from latentcot.architecture import Together
 from latentcot.batch import with_idle_rows
 from latentcot.core import NO_LABEL, Batch, UserError
+from latentcot.runs.manifest import FSDP_WEIGHTS
 from latentcot.think import batch_plan
-
-FSDP_WEIGHTS = "pytorch_model_fsdp.bin"
-"""What accelerate calls the weights in a checkpoint to resume from."""
 
 Inputs = dict[str, Any]
 """A batch as the mapping that the Trainer moves to its device."""

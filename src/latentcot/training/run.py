@@ -1,95 +1,106 @@
-"""One training run, from configuration to a finished folder; the same command continues an interrupted one.
-
-RUN/config.yaml    the resolved configuration and the data's hashes
-RUN/log.jsonl      loss, and accuracy on validation, with stage and epoch
-RUN/best/          the best checkpoint of the last stage
-RUN/stage-K/       the checkpoint at the end of stage K, where asked for
-RUN/result.json    the accuracy of every stage and of the best checkpoint
-RUN/resume/        what an interrupted run continues from
-"""
+"""One training run, from configuration to a finished folder; the same command continues an interrupted one."""
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers import TrainerState, set_seed
 
 from latentcot.checkpoint import Checkpoint, start
-from latentcot.config import RunConfig, require_same_run, to_mapping
+from latentcot.config import RunConfig, to_mapping
 from latentcot.core import Example, UserError
+from latentcot.curriculum import stage_at
 from latentcot.data.sources import spelled
-from latentcot.files import write_whole
+from latentcot.runs.claims import Claim
+from latentcot.runs.folder import RunFolder
 from latentcot.speed.memory import kept_memory
 from latentcot.think import prove_exact
 from latentcot.tokens import texts_of
 from latentcot.training.data import RunData, describe_data, read_data
 from latentcot.training.dataset import TrainingSet
 from latentcot.training.interrupt import SaveOnInterrupt
+from latentcot.training.opening import open_run, record_environment
 from latentcot.training.processes import OneDeviceArguments, fsdp_is_wanted, settle_fsdp, unused_devices_note
 from latentcot.training.progress import Progress
 from latentcot.training.trainer import ThoughtTrainer, is_learned
 
 
-def train(config: RunConfig, run: str | Path) -> dict[str, Any]:
+def train(config: RunConfig, run: str | Path, held: Claim | None = None) -> dict[str, Any]:
     """Train `config` in the folder `run`, or continue what was interrupted there, and return the result.
 
-    UserError, with nothing written, if the configuration or the data is faulty or `run` holds another run.
+    `held` is the lock of the folder, where the caller has it. UserError, with nothing written, if the configuration or
+    the data is faulty, `run` holds another run, or another process works on it.
     """
-    run = Path(run)
+    folder = RunFolder(run)
     data = read_data(config)
-    described = yaml.safe_dump({**to_mapping(config), "sha256": data.sha256()}, sort_keys=False)
-    finished = _claim(run, described)
+    described = {**to_mapping(config), "sha256": data.sha256()}
+    finished = folder.finished(described)
     if finished is not None:
         return finished
     checkpoint, dataset = prepare(config, data.train, data.valid)
-    arguments = _arguments(config, run, len(dataset))
-    resume = _last_resume_point(run)
-    if resume:
-        _end_where_learned(arguments, dataset, resume)
-    settle_fsdp(arguments, resume, config.train.optimizer)
-    arguments.distributed_state.wait_for_everyone()  # Until each has looked into the folder.
-    if arguments.process_index == 0:
-        run.mkdir(parents=True, exist_ok=True)
-        write_whole(run / "config.yaml", described.encode())
-
-    progress, interrupt = Progress(dataset), SaveOnInterrupt()
-    trainer = ThoughtTrainer(checkpoint, dataset, data.valid, run, config.train, arguments, [progress, interrupt])
-    if trainer.accelerator.is_main_process:
-        print(describe_data(config, data), flush=True)
-        if note := unused_devices_note():
-            print(note, flush=True)
-        if resume:
-            print(f"goes on after update {resume.name.rpartition('-')[2]}", flush=True)
-    with kept_memory(), interrupt.handle(), progress:
-        trainer.train(resume_from_checkpoint=resume and str(resume))
-    if not trainer.validations(len(dataset.plan) - 1):  # None was asked for, or the epochs ended before the last stage.
-        trainer.keep("best")
-    result = _result(config, data, trainer)
-    if trainer.accelerator.is_main_process:
-        write_whole(run / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    trainer.accelerator.wait_for_everyone()
+    _require_same_stages(config, folder, described, dataset)
+    arguments = _arguments(config, folder, len(dataset))
+    with open_run(folder, described, arguments, held) as opening, kept_memory():
+        if opening.finished is not None:
+            return opening.finished
+        if opening.resume:
+            _end_where_learned(arguments, dataset, opening.resume)
+        settle_fsdp(arguments, opening.resume, config.train.optimizer)
+        arguments.distributed_state.wait_for_everyone()  # Nothing is written unless all processes can begin.
+        update = int(opening.resume.name.rpartition("-")[2]) if opening.resume else 0
+        if arguments.process_index == 0:
+            folder.write_config(described)
+            record_environment(folder, arguments, config.train.precision, update)
+            print(describe_data(config, data), flush=True)
+            if note := unused_devices_note():
+                print(note, flush=True)
+            if update:
+                print(f"goes on after update {update}", flush=True)
+        trainer = _run_updates(config, data, folder, checkpoint, dataset, arguments, opening.resume)
+        result = _result(config, data, trainer)
+        if trainer.accelerator.is_main_process:
+            folder.write_result(result)
+        trainer.accelerator.wait_for_everyone()
     return result
 
 
-def _claim(run: Path, described: str) -> dict[str, Any] | None:
-    """The result if this very run is finished in `run`; UserError if the folder holds anything else."""
-    if run.exists() and not run.is_dir():
-        raise UserError(f"{run}: is a file: give --run a new folder")
-    if not run.is_dir() or not any(run.iterdir()):
-        return None
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise UserError(f"{run}: holds files that are no run's: give --run a new folder")
-    require_same_run(run, yaml.safe_load(described))
-    done = run / "result.json"
-    return json.loads(done.read_text(encoding="utf-8")) if done.is_file() else None
+def _run_updates(
+    config: RunConfig,
+    data: RunData,
+    folder: RunFolder,
+    checkpoint: Checkpoint,
+    dataset: TrainingSet,
+    arguments: OneDeviceArguments,
+    resume: Path | None,
+) -> ThoughtTrainer:
+    """Train to the end from `resume`, or from the start, and keep the best checkpoint; return the trainer."""
+    progress, interrupt = Progress(dataset), SaveOnInterrupt()
+    trainer = ThoughtTrainer(checkpoint, dataset, data.valid, folder, config.train, arguments, [progress, interrupt])
+    with interrupt.handle(), progress:
+        trainer.train(resume_from_checkpoint=resume and str(resume))
+    if not trainer.validations(len(dataset.plan) - 1):  # None asked for, or the epochs ended before the last stage.
+        trainer.keep("best")
+    return trainer
+
+
+def _require_same_stages(
+    config: RunConfig, folder: RunFolder, described: Mapping[str, Any], dataset: TrainingSet
+) -> None:
+    """UserError if more epochs than the folder's run has would change the stages of those that it has."""
+    epochs = folder.fewer_epochs(folder.read_config() or {}, described)
+    if epochs is None:
+        return
+    before = config.method.plan(replace(config.curriculum, epochs=epochs), int(dataset.samples.chains().max()))
+    if any(stage_at(before, epoch) != stage_at(dataset.plan, epoch) for epoch in range(epochs)) or [
+        replace(stage, epochs=0) for stage in before
+    ] != [replace(stage, epochs=0) for stage in dataset.plan]:
+        raise UserError(f"{folder.path}: with more epochs its first stages would be others: give --run a new folder")
 
 
 def prepare(config: RunConfig, examples: Sequence[Example], valid: Sequence[Example]) -> tuple[Checkpoint, TrainingSet]:
@@ -132,7 +143,7 @@ def _require_room(config: RunConfig, checkpoint: Checkpoint, dataset: TrainingSe
             raise UserError(f"{spelled(config.data.valid or [])}: record {number}: {error}") from error
 
 
-def _arguments(config: RunConfig, run: Path, examples: int) -> OneDeviceArguments:
+def _arguments(config: RunConfig, folder: RunFolder, examples: int) -> OneDeviceArguments:
     train = config.train
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # As every launcher sets it.
     if train.batch_size % processes:
@@ -141,7 +152,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> OneDeviceArgument
     # What is to replace it does not do the same yet, says the warning itself.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     return OneDeviceArguments(
-        output_dir=str(run / "resume"),
+        output_dir=str(folder.resume),
         seed=config.seed,
         num_train_epochs=config.curriculum.epochs,
         per_device_train_batch_size=micro,
@@ -157,7 +168,7 @@ def _arguments(config: RunConfig, run: Path, examples: int) -> OneDeviceArgument
         logging_nan_inf_filter=False,
         logging_steps=max(1, examples // train.batch_size // 4),
         save_strategy="no",
-        save_total_limit=1,
+        save_total_limit=None,  # The Trainer would go by the times of the folders; see RunFolder.keep_to_resume.
         report_to=train.report_to,
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -177,18 +188,13 @@ def most_at_once(share: int, limit: int | None) -> int:
 
 def where_it_goes_on(run: Path) -> str:
     """Return what the same command does with a run that was interrupted, in words."""
-    if (run / "result.json").is_file():
+    folder = RunFolder(run)
+    if folder.result.is_file():
         return "the run was finished"
-    resume = _last_resume_point(run)
+    resume = folder.last_checkpoint()
     if resume is None:
         return "no checkpoint was written yet: the same command begins anew"
     return f"the same command goes on after update {resume.name.rpartition('-')[2]}"
-
-
-def _last_resume_point(run: Path) -> Path | None:
-    """The newest complete checkpoint. The Trainer writes trainer_state.json last."""
-    folders = [file.parent for file in (run / "resume").glob("checkpoint-*/trainer_state.json")]
-    return max(folders, key=lambda folder: int(folder.name.rsplit("-", 1)[-1]), default=None)
 
 
 def _end_where_learned(arguments: OneDeviceArguments, dataset: TrainingSet, resume: Path) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,18 +28,13 @@ from latentcot.core import NO_LABEL, Batch, Example
 from latentcot.curriculum import stage_at
 from latentcot.evaluation.answers import Evaluation, evaluate
 from latentcot.evaluation.health import check_up, warnings
-from latentcot.files import write_whole
+from latentcot.runs.folder import RunFolder
 from latentcot.think import target_loss, think, thought_loss, unwrap
 from latentcot.training.dataset import Collator, TrainingSet, positions_of
 from latentcot.training.grouping import LengthGrouped, SortedUpdates
 from latentcot.training.optimizer import MuonAndAdamW
 from latentcot.training.processes import Shards, agree, forget_repeats
 from latentcot.training.updates import LossMeter, Update, mean_loss
-
-# Checkpoints of tiny models are less than a second apart; they are told by their numbers as well.
-logging.getLogger("transformers.trainer_utils").addFilter(
-    lambda record: not record.getMessage().startswith("mtime may not be reliable")
-)
 
 CHECKED = 16
 """Validation questions whose thoughts are measured."""
@@ -60,7 +51,7 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         checkpoint: Checkpoint,
         dataset: TrainingSet,
         valid: Sequence[Example],
-        run: Path,
+        run: RunFolder,
         config: TrainConfig,
         args: TrainingArguments,
         callbacks: list[TrainerCallback],
@@ -187,10 +178,18 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         self.losses.require_finite(self.model)
         super().save_model(*args, **kwargs)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Each process writes its own; what marks a checkpoint as complete follows when all have."""
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint to resume from, which takes its name when all processes have written their parts."""
+        update, folder = self.state.global_step, self.args.output_dir
+        with self.run.resume_draft(update) as draft:
+            self.args.output_dir = str(draft)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self.args.output_dir = folder
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                self.run.keep_to_resume(draft, update)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Every log line says which stage it belongs to, and how long the run has taken so far.
@@ -254,12 +253,8 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         """Save the current checkpoint under a name in the run's folder."""
         weights = self.accelerator.get_state_dict(self.model) if self.shards else None
         if self.accelerator.is_main_process:
-            partial, folder = self.run / f"{name}.partial", self.run / name
-            shutil.rmtree(partial, ignore_errors=True)
-            self.current().save(partial, weights)
-            # Never half a checkpoint: after a crash in between, the run repeats this epoch and keeps it again.
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+            with self.run.new_checkpoint(name) as draft:
+                self.current().save(draft, weights)
 
     def validations(self, stage: int) -> list[dict[str, Any]]:
         """The log's validations at a stage, in order."""
@@ -272,7 +267,7 @@ class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
     What it counts is part of a checkpoint.
     """
 
-    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: Path, losses: LossMeter) -> None:
+    def __init__(self, dataset: TrainingSet, config: TrainConfig, run: RunFolder, losses: LossMeter) -> None:
         self.dataset, self.config, self.run, self.losses = dataset, config, run, losses
         self.spent, self.began = 0.0, 0.0
 
@@ -332,7 +327,7 @@ class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write the log anew, whole."""
         if state.is_world_process_zero:
-            write_lines(self.run / "log.jsonl", state.log_history)
+            self.run.write_log(state.log_history)
 
     def _stage_at(self, epoch: int, state: TrainerState) -> int:
         return stage_at(self.dataset.plan, epoch, _accuracies(state), self.dataset.curriculum.advance_at)
@@ -352,8 +347,3 @@ def is_learned(dataset: TrainingSet, epoch: int, state: TrainerState) -> bool:
     at, accuracies = dataset.curriculum.advance_at, _accuracies(state)
     last = stage_at(dataset.plan, epoch, accuracies, at) == len(dataset.plan) - 1
     return last and at is not None and accuracies.get(epoch, 0.0) >= at
-
-
-def write_lines(path: Path, entries: Sequence[dict[str, Any]]) -> None:
-    """Replace a JSON-lines file in one move, so that a reader or a crash never meets half of it."""
-    write_whole(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
