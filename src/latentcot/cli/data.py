@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from latentcot.cli.verbs import Verbs
 from latentcot.config import RunConfig
@@ -13,20 +13,23 @@ from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
 from latentcot.files import refuse_existing
+from latentcot.ranges import Count, CountOrZero, Range, Seed
 from latentcot.recipe import load_config
+
+Nodes = Annotated[int, Range(1, 1000)]
 
 
 def make_prosqa(
     out: Path,
-    seed: int = 0,
-    train: int = 17886,
-    valid: int = 300,
-    test: int = 500,
-    nodes: int = 28,
-    hops_min: int = 3,
-    hops_max: int = 6,
-    parents: float = 1.5,
-    entities: int = 0,
+    seed: Seed = 0,
+    train: Count = 17886,
+    valid: Count = 300,
+    test: Count = 500,
+    nodes: Nodes = 28,
+    hops_min: Count = 3,
+    hops_max: Count = 6,
+    parents: Annotated[float, Range(0, 100, without_least=True)] = 1.5,
+    entities: CountOrZero = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
 
@@ -52,13 +55,13 @@ def make_prosqa(
 
 def make_walks(
     out: Path,
-    seed: int = 0,
-    train: int = 16000,
-    valid: int = 200,
-    test: int = 200,
-    nodes: int = 6,
-    hops_min: int = 1,
-    hops_max: int = 3,
+    seed: Seed = 0,
+    train: Count = 16000,
+    valid: Count = 200,
+    test: Count = 200,
+    nodes: Nodes = 6,
+    hops_min: Count = 1,
+    hops_max: Count = 3,
     form: Literal["named", "asked"] = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
@@ -82,7 +85,7 @@ def make_walks(
 
 
 def make_prontoqa(
-    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+    out: Path, seed: Seed = 0, train: Count = 9000, valid: Count = 200, test: Count = 800, hops: Count = 5
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
 
@@ -103,13 +106,13 @@ def make_prontoqa(
 
 def make_chains(
     out: Path,
-    seed: int = 0,
-    train: int = 6400,
-    valid: int = 250,
-    test: int = 500,
-    symbols: int = 6,
-    alphabet: int = 8,
-    hops: int = 4,
+    seed: Seed = 0,
+    train: Count = 6400,
+    valid: Count = 250,
+    test: Count = 500,
+    symbols: Count = 6,
+    alphabet: Count = 8,
+    hops: Count = 4,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as round trips.
 
@@ -176,9 +179,9 @@ def convert_data(
 def split_data(
     sources: list[str],
     out: Path,
-    valid: int,
-    test: int,
-    seed: int = 0,
+    valid: CountOrZero,
+    test: CountOrZero,
+    seed: Seed = 0,
     columns: Columns = AS_NAMED,
     filter: Filter = NO_FILTER,
 ) -> None:

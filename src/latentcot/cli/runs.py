@@ -9,14 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from latentcot.cli.verbs import Verbs, positive
+from latentcot.cli.verbs import Verbs
 from latentcot.config import RunConfig
 from latentcot.core import UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.files import write_whole
+from latentcot.ranges import Count, CountOrZero, PositiveOrZero, Seed, Share
 
 
-def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
+def run_quickstart(seed: Seed = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
     """Train No-CoT, CoT and Coconut on a small task from scratch, and print their table.
 
     Args:
@@ -64,7 +65,7 @@ def run_train(run: Path, recipe: RunConfig) -> None:
         print(run / "best")
 
 
-def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dry_run: bool = False) -> None:
+def run_table(recipe: str, run: Path, only: str | None = None, jobs: Count = 1, dry_run: bool = False) -> None:
     """Train and evaluate rows x data sets x seeds, and write their table; the same command goes on where it stopped.
 
     Several such commands, on several machines too, may share RUN: each takes runs that nobody works on.
@@ -76,7 +77,6 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
         jobs: Runs at a time; several have a process of their own with one thread each.
         dry_run: Only measure an update and an answer of each kind of run, and print the time and disk that it takes.
     """
-    positive(jobs=jobs)
     from rich.console import Console
 
     from latentcot.table.build import build, require_folder, show, show_estimate
@@ -98,11 +98,11 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
 def run_eval(
     checkpoint: Path,
     data: str | list[str],
-    thoughts: int | None = None,
-    batch_size: int = 64,
+    thoughts: CountOrZero | None = None,
+    batch_size: Count = 64,
     json: Path | None = None,
     predictions: Path | None = None,
-    limit: int | None = None,
+    limit: Count | None = None,
     columns: Columns = AS_NAMED,
 ) -> None:
     """Accuracy, tokens and time of a checkpoint on a data set, greedy, by the published rule.
@@ -117,7 +117,6 @@ def run_eval(
         limit: Use only the first so many records.
         columns: Where a source of your own has its question, steps and answer.
     """
-    positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
     from latentcot.data import records
     from latentcot.data.sources import file_name
@@ -144,13 +143,13 @@ def run_eval(
 def run_generate(
     checkpoint: Path,
     questions: list[str],
-    thoughts: int | None = None,
-    max_new_tokens: int | None = None,
+    thoughts: CountOrZero | None = None,
+    max_new_tokens: Count | None = None,
     sample: bool = False,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
+    temperature: PositiveOrZero = 1.0,
+    top_p: Share = 1.0,
+    top_k: CountOrZero = 0,
+    seed: Seed = 0,
     stream: bool = False,
 ) -> None:
     """Answer questions.
@@ -167,7 +166,6 @@ def run_generate(
         seed: Of the draw.
         stream: Print the answer as it is written.
     """
-    positive(max_new_tokens=max_new_tokens)
     if sample and temperature <= 0:
         raise UserError(f"--temperature is {temperature}: give a positive number, or leave --sample out")
     from transformers import TextStreamer, set_seed
@@ -190,7 +188,7 @@ def run_generate(
             print(prediction.text)
 
 
-def run_report(run: Path, out: Path | None = None, data: str | list[str] | None = None, limit: int = 200) -> None:
+def run_report(run: Path, out: Path | None = None, data: str | list[str] | None = None, limit: Count = 200) -> None:
     """Write one self-contained HTML page on a run: configuration, curves, results, figures, answers.
 
     Args:
@@ -199,7 +197,6 @@ def run_report(run: Path, out: Path | None = None, data: str | list[str] | None 
         data: Source of the questions for figures and answers (default: the run's validation set, if still there).
         limit: Use only the first so many records.
     """
-    positive(limit=limit)
     from latentcot.report.run import report
 
     print(report(run, run / "report.html" if out is None else out, data, limit))
