@@ -69,7 +69,7 @@ OPTIONS: dict[str, Changed] = {
     "clip 1": optimizer(clip=1.0),
     "one at a time": lambda config: replace(config, method=OneAtATime()),
     "removal smoothing 1": curriculum(removal_smoothing=1.0),
-    "optimizer reset": curriculum(reset_optimizer=True),
+    "optimizer reset": curriculum(reset_optimizer="stage"),
     "normalised": lambda config: config,
     "projected": lambda config: config,
 }

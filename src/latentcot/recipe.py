@@ -9,8 +9,10 @@ recipes. Recipes that come with the package are found by their name (`prosqa/coc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import fields as dataclass_fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
-from latentcot.config import RunConfig
+from latentcot.config import RunConfig, flat
 from latentcot.core import UserError
 from latentcot.files import with_package
-from latentcot.methods import Method
+from latentcot.methods import ROWS, Method
+from latentcot.methods.lookup import loaded_methods, trace_method
+from latentcot.ranges import FINITE
 
 EXTENDS = "extends"
 
@@ -36,8 +40,46 @@ class Layer:
 
 
 def prepare_parsing() -> None:
-    """Have parsers made from now on explain a field by the text below it, and take rows by their class names."""
-    set_parsing_settings(subclasses_enabled=[Method], docstring_parse_attribute_docstrings=True)
+    """Have parsers made from now on explain a field by the text below it, and take rows by their class names.
+
+    Values are data: whatever a value names, nothing but rows (see `admit_method`) is imported for it or made from it.
+    jsonargparse holds these settings for the whole process.
+    """
+    set_parsing_settings(
+        subclasses_enabled=[Method],
+        docstring_parse_attribute_docstrings=True,
+        instantiate_subclass_spec_in_any=False,
+        import_path_denylist=["*"],
+        import_path_allowlist=[f"{kind.__module__}.{kind.__qualname__}" for kind in _groups(RunConfig())],
+    )
+    admit_method(None)
+
+
+def admit_method(value: Any) -> None:
+    """Let rows in memory be named, and the one that `value` names be imported; UserError if it names anything else.
+
+    `value` is what a recipe or a flag gives for `method`: a class name, a dotted name, or a map with `class_path`.
+    What else stands in a row's module, such as a dataclass of its options, may be named too.
+    """
+    path = value.get("class_path") if isinstance(value, Mapping) else value
+    names = loaded_methods()
+    if isinstance(path, str) and "." in path:
+        trace = trace_method(path)
+        if not trace:
+            raise UserError(
+                f"method is {path}: no such row: give one of {', '.join(ROWS)}, or the dotted name of a class of your "
+                "own that is based on one of them"
+            )
+        names += trace
+    allowed = [name for name in names if all(part.isidentifier() for part in name.split("."))]
+    set_parsing_settings(import_path_allowlist=allowed)
+
+
+def _groups(group: Any) -> list[type]:
+    """The dataclasses that the options are grouped in, this one first."""
+    fields = [getattr(group, field.name) for field in dataclass_fields(group)]
+    below = [each for each in fields if is_dataclass(each) and not isinstance(each, Method)]
+    return [type(group), *(kind for each in below for kind in _groups(each))]
 
 
 def recipe_parser() -> ArgumentParser:
@@ -64,12 +106,26 @@ def merge(layers: Sequence[Layer]) -> RunConfig:
     for layer in layers:
         _require_groups(layer.place, layer.options, config)
         try:
+            for name, value in flat(layer.options).items():
+                if isinstance(value, int) and abs(value) > FINITE:  # Which overflows the parser.
+                    raise UserError(f"{name} is too large: give a number that a float can hold")
+            for key in ("method", "method.class_path"):
+                admit_method(layer.options.get(key))
             merged = parser.parse_object(dict(layer.options), namespace=merged)
             fields = vars(parser.instantiate(merged))
             config = RunConfig(**{name: value for name, value in fields.items() if name != "config"})
-        except (ArgumentError, UserError) as error:
-            raise UserError(f"{layer.place}: {' '.join(str(error).split())}") from error
+        except (ArgumentError, UserError, ImportError, RecursionError) as error:
+            raise UserError(f"{layer.place}: {plain_message(error)}") from error
     return config
+
+
+def plain_message(error: Exception) -> str:
+    """An error of the parser in one line, without advice on the parser's own settings."""
+    return re.sub(
+        r"Importing '(.*?)' is not allowed, .*",
+        r"\1 is not imported: only method names a class",
+        " ".join(str(error).split()),
+    )
 
 
 @cache
@@ -80,12 +136,14 @@ def _merging_parser() -> ArgumentParser:
 
 def _require_groups(place: str, options: Mapping[str, Any], defaults: Any, prefix: str = "") -> None:
     """UserError where a group of options (`train`, `model.scratch`, ...) is given a single value, or none."""
-    for name, value in options.items():
-        group = getattr(defaults, str(name), None)
+    for key, value in options.items():
+        name, dot, rest = str(key).partition(".")  # The parser takes dotted keys too.
+        group = getattr(defaults, name, None)
         if is_dataclass(group) and not isinstance(group, Method):
-            if not isinstance(value, Mapping):
+            inner = {rest: value} if dot else value
+            if not isinstance(inner, Mapping):
                 raise UserError(f"{place}: {prefix}{name} is {value!r}: give its options as `name: value`")
-            _require_groups(place, value, group, f"{prefix}{name}.")
+            _require_groups(place, inner, group, f"{prefix}{name}.")
 
 
 def read_layers(recipe: str | Path) -> list[Layer]:
@@ -112,7 +170,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         options = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: cannot be read ({error}): give a YAML file") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # Of a date or a number that cannot be, too.
         raise UserError(f"{file}: not YAML ({' '.join(str(error).split())}): mend that place") from error
     if not isinstance(options, dict):
         raise UserError(f"{file}: holds no options: write them as `name: value`")

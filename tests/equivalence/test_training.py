@@ -123,21 +123,48 @@ def test_a_run_of_an_older_version_goes_on(data: DataConfig, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize(("reset", "expected"), [(True, [4, 8]), (False, [])])
-def test_the_optimizer_is_reset_at_stage_changes_only(
-    reset: bool, expected: list[int], optimizer: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reset", "expected"), [("stage", [4, 8]), (True, [4, 8]), ("epoch", [4, 8, 12]), ("never", []), (False, [])]
+)
+def test_the_optimizer_is_reset_when_the_curriculum_says(
+    reset: Any, expected: list[int], optimizer: str, data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[int, int]] = []
+    """Of 4 epochs of 4 updates each, the last two are one stage. Resuming inside an epoch resets nothing again."""
+    curriculum = replace(CURRICULUM, epochs=4, reset_optimizer=reset)
+    settings = replace(config(data, optimizer=optimizer, save_steps=1), curriculum=curriculum)
+    without_state: list[int] = []
     step = trainer_module.ThoughtTrainer.training_step
+    cuts = {1, 6, 14}
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        seen.append((self.state.global_step, len(self.optimizer.state)))
+        update = self.state.global_step
+        if update in cuts:
+            cuts.remove(update)
+            raise Interrupted
+        if not self.optimizer.state:
+            without_state.append(update)
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(trainer_module.ThoughtTrainer, "training_step", watched)
-    settings = replace(config(data, optimizer=optimizer), curriculum=replace(CURRICULUM, reset_optimizer=reset))
+    for _ in range(len(cuts)):
+        with pytest.raises(Interrupted):
+            train(settings, tmp_path / "run")
     train(settings, tmp_path / "run")
-    assert [at for at, entries in seen if entries == 0 and at > 0] == expected
+    assert without_state == [0, *expected]
+
+
+@pytest.mark.parametrize(("old", "new", "other"), [("true", "stage", "never"), ("false", "never", "epoch")])
+def test_a_run_that_says_yes_or_no_to_optimizer_resets_goes_on(
+    old: str, new: Any, other: Any, data: DataConfig, tmp_path: Path
+) -> None:
+    """As the folders of earlier versions do."""
+    settings = replace(config(data), curriculum=replace(CURRICULUM, reset_optimizer=new))
+    result = train(settings, tmp_path / "run")
+    file = tmp_path / "run" / "config.yaml"
+    file.write_text(file.read_text().replace(f"reset_optimizer: {new}", f"reset_optimizer: {old}"))
+    assert train(settings, tmp_path / "run") == result
+    with pytest.raises(UserError, match=f"curriculum.reset_optimizer is '{new}' there and '{other}' here"):
+        train(replace(settings, curriculum=replace(CURRICULUM, reset_optimizer=other)), tmp_path / "run")
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

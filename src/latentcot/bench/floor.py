@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latentcot.core import UserError
+from latentcot.ranges import Count, CountOrZero, require_ranges
 
 BACKWARD = 2
 """Operations of a backward pass for each one of its forward pass."""
@@ -45,15 +45,13 @@ class Shape:
 class Sizes:
     """What is fed to a model: rows without padding, of prompt, thoughts, a cue and all of the target but its last."""
 
-    batch: int
-    prompt: int
-    thoughts: int
-    target: int
+    batch: Count
+    prompt: Count
+    thoughts: CountOrZero
+    target: Count
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("prompt", 1), ("thoughts", 0), ("target", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}: give {least} or more")
+        require_ranges(Sizes, vars(self), "--")
 
     @property
     def columns(self) -> int:

@@ -7,17 +7,21 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from latentcot import __version__, methods
+from latentcot import __version__
 from latentcot.cli import analyze, bench, data, runs, ui
 from latentcot.cli.runs import run_train
 from latentcot.cli.verbs import Verbs, require_single_process
 from latentcot.config import RunConfig
 from latentcot.core import UserError
-from latentcot.recipe import prepare_parsing, recipe_parser
+from latentcot.methods import ROWS
+from latentcot.ranges import require_ranges
+from latentcot.recipe import admit_method, plain_message, prepare_parsing, recipe_parser
 
 VERBS: Verbs = {**runs.VERBS, **data.VERBS, **analyze.VERBS, **ui.VERBS, **bench.VERBS}
 
@@ -67,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        parser = build_parser()
-        chosen = parser.instantiate(parser.parse_args([_spelled(word) for word in words if word != "--debug"]))
+        chosen = _parse([_spelled(word) for word in words if word != "--debug"])
         path: tuple[str, ...] = ()
         while "verb" in chosen:
             path = (*path, chosen["verb"])
@@ -78,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             values = {"run": values.pop("run"), "recipe": RunConfig(**values)}
         if function is not run_train:
             require_single_process(" ".join(path))
+        require_ranges(function, values, "--")
         function(**values)
         sys.stdout.flush()
     except (UserError, ArgumentError) as error:
@@ -94,6 +98,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parse(words: Sequence[str]) -> Namespace:
+    """The verbs chosen and their options; UserError or ArgumentError for a fault."""
+    parser = build_parser()
+    _admit_method(words)
+    try:
+        return parser.instantiate(parser.parse_args(words))
+    except OverflowError as error:
+        raise UserError(f"a number is too large ({error}): give a smaller one") from error
+
+
+def _admit_method(words: Sequence[str]) -> None:
+    """Let the row that the flags name be imported; UserError if they name anything else."""
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        if name in ("--method", "--method.class_path", "--method.help"):
+            try:
+                named = yaml.safe_load(value if equals else following)
+            except (yaml.YAMLError, ValueError, RecursionError):  # Which the parser says better.
+                continue
+            admit_method(named)
+
+
 def _spelled(word: str) -> str:
     """An option as the parser spells it: --batch-size and --batch_size are the same."""
     name, equals, value = word.partition("=")
@@ -102,9 +128,9 @@ def _spelled(word: str) -> str:
 
 def _one_line(error: Exception) -> str:
     """An error's message in one line, with the rows named where a row is unknown."""
-    text = _plain(re.sub(r"(required: )(\w+\.)+", r"\1--", " ".join(str(error).split())))
+    text = _plain(re.sub(r"(required: )(\w+\.)+", r"\1--", plain_message(error)))
     if 'key "method"' in text or "key 'method'" in text:
-        rows = ", ".join(name for name in methods.__all__ if name != "Method")
+        rows = ", ".join(ROWS)
         return f"method: no such row, or an option that it does not have: give one of {rows}, or a dotted name ({text})"
     return text
 

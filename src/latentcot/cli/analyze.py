@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentcot.cli.verbs import TRUST, Verbs
-from latentcot.core import UserError
+from latentcot.ranges import Count, CountOrZero, Seed
 from latentcot.report.inputs import Inputs, Need
 
 
-def run_tree(index: int | None = None, **inputs: Any) -> None:
+def run_tree(index: CountOrZero | None = None, **inputs: Any) -> None:
     """Draw the search tree that thoughts hold: the value of every concept after each thought.
 
     Args:
@@ -19,7 +19,7 @@ def run_tree(index: int | None = None, **inputs: Any) -> None:
     _look("tree", "graph", {"index": index}, **inputs)
 
 
-def run_race(index: int | None = None, **inputs: Any) -> None:
+def run_race(index: CountOrZero | None = None, **inputs: Any) -> None:
     """Draw how the candidates for the next step fare, thought after thought.
 
     Args:
@@ -47,7 +47,7 @@ def run_interpolation(**inputs: Any) -> None:
     _look("interpolation", None, {}, **inputs)
 
 
-def run_case(index: int | None = None, beside: Path | None = None, **inputs: Any) -> None:
+def run_case(index: CountOrZero | None = None, beside: Path | None = None, **inputs: Any) -> None:
     """Draw one question's answers after more and more thoughts.
 
     Args:
@@ -60,19 +60,17 @@ def run_case(index: int | None = None, beside: Path | None = None, **inputs: Any
     _look("case", None, {"index": index, "beside": other}, **inputs)
 
 
-def run_decode(index: int | None = None, top: int = 5, **inputs: Any) -> None:
+def run_decode(index: CountOrZero | None = None, top: Count = 5, **inputs: Any) -> None:
     """Draw the thoughts read as tokens: LM head, nearest embeddings, layer by layer.
 
     Args:
         index: Of this question alone (the first is 0); without it, means over the set.
         top: Tokens for each thought.
     """
-    if top < 1:
-        raise UserError(f"--top is {top}: give 1 or more")
     _look("decode", None, {"index": index, "top": top}, **inputs)
 
 
-def run_faithfulness(seed: int = 0, **inputs: Any) -> None:
+def run_faithfulness(seed: Seed = 0, **inputs: Any) -> None:
     """Draw accuracy with the thoughts shuffled, swapped between questions, or replaced.
 
     Args:
@@ -81,7 +79,7 @@ def run_faithfulness(seed: int = 0, **inputs: Any) -> None:
     _look("faithfulness", None, {"seed": seed}, **inputs)
 
 
-def run_probe(seed: int = 0, **inputs: Any) -> None:
+def run_probe(seed: Seed = 0, **inputs: Any) -> None:
     """Draw what linear probes read off the thoughts of ProsQA questions, against control tasks.
 
     Args:

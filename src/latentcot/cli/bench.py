@@ -6,9 +6,10 @@ import json as json_format
 from pathlib import Path
 from typing import Literal
 
-from latentcot.cli.verbs import TRUST, Verbs, positive
+from latentcot.cli.verbs import TRUST, Verbs
 from latentcot.config import Scratch
 from latentcot.files import refuse_existing, write_whole
+from latentcot.ranges import Count, CountOrZero, Seed
 
 GPT2 = Scratch()
 
@@ -16,15 +17,15 @@ GPT2 = Scratch()
 def run_bench(
     model: str | None = None,
     scratch: Scratch = GPT2,
-    batch: int = 8,
-    prompt: int = 384,
-    thoughts: int = 6,
-    target: int = 12,
-    answer_prompt: int = 60,
+    batch: Count = 8,
+    prompt: Count = 384,
+    thoughts: CountOrZero = 6,
+    target: Count = 12,
+    answer_prompt: Count = 60,
     precision: Literal["fp32", "bf16"] = "fp32",
-    threads: int | None = None,
-    repeats: int = 5,
-    seed: int = 0,
+    threads: Count | None = None,
+    repeats: Count = 5,
+    seed: Seed = 0,
     json: Path | None = None,
     trust_remote_code: bool = False,
 ) -> None:
@@ -45,7 +46,6 @@ def run_bench(
         json: Write everything that was measured to this file, which must not exist.
         trust_remote_code: Run code that comes with the model.
     """
-    positive(answer_prompt=answer_prompt, threads=threads, repeats=repeats)
     if json is not None:
         refuse_existing(json, flag="--json")
     from latentcot.bench.floor import Sizes

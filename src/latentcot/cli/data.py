@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from latentcot.cli.verbs import Verbs
 from latentcot.config import RunConfig
@@ -14,20 +14,23 @@ from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.data.filters import NO_FILTER, Filter, shown
 from latentcot.data.sources import spelled
 from latentcot.files import refuse_existing
+from latentcot.ranges import Count, CountOrZero, Range, Seed
 from latentcot.recipe import load_config
+
+Nodes = Annotated[int, Range(1, 1000)]
 
 
 def make_prosqa(
     out: Path,
-    seed: int = 0,
-    train: int = 17886,
-    valid: int = 300,
-    test: int = 500,
-    nodes: int = 28,
-    hops_min: int = 3,
-    hops_max: int = 6,
-    parents: float = 1.5,
-    entities: int = 0,
+    seed: Seed = 0,
+    train: Count = 17886,
+    valid: Count = 300,
+    test: Count = 500,
+    nodes: Nodes = 28,
+    hops_min: Count = 3,
+    hops_max: Count = 6,
+    parents: Annotated[float, Range(0, 100, without_least=True)] = 1.5,
+    entities: CountOrZero = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA questions, disjoint as graphs.
 
@@ -53,13 +56,13 @@ def make_prosqa(
 
 def make_walks(
     out: Path,
-    seed: int = 0,
-    train: int = 16000,
-    valid: int = 200,
-    test: int = 200,
-    nodes: int = 6,
-    hops_min: int = 1,
-    hops_max: int = 3,
+    seed: Seed = 0,
+    train: Count = 16000,
+    valid: Count = 200,
+    test: Count = 200,
+    nodes: Nodes = 6,
+    hops_min: Count = 1,
+    hops_max: Count = 3,
     form: Literal["named", "asked"] = "named",
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProsQA graphs whose every fact is walked, disjoint as graphs.
@@ -83,7 +86,7 @@ def make_walks(
 
 
 def make_prontoqa(
-    out: Path, seed: int = 0, train: int = 9000, valid: int = 200, test: int = 800, hops: int = 5
+    out: Path, seed: Seed = 0, train: Count = 9000, valid: Count = 200, test: Count = 800, hops: Count = 5
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of ProntoQA questions, disjoint as sets of rules.
 
@@ -104,13 +107,13 @@ def make_prontoqa(
 
 def make_chains(
     out: Path,
-    seed: int = 0,
-    train: int = 6400,
-    valid: int = 250,
-    test: int = 500,
-    symbols: int = 6,
-    alphabet: int = 8,
-    hops: int = 4,
+    seed: Seed = 0,
+    train: Count = 6400,
+    valid: Count = 250,
+    test: Count = 500,
+    symbols: Count = 6,
+    alphabet: Count = 8,
+    hops: Count = 4,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of chain questions, disjoint as round trips.
 
@@ -152,7 +155,7 @@ def convert_data(
     columns: Columns = AS_NAMED,
     filter: Filter = NO_FILTER,
     steps: Literal["named"] | None = None,
-    skip_faults: int = 0,
+    skip_faults: CountOrZero = 0,
     without: str | list[str] | None = None,
 ) -> None:
     """Write one record file of any sources.
@@ -196,12 +199,12 @@ def _leave_out(examples: list[Example], sources: str | list[str], columns: Colum
 def split_data(
     sources: list[str],
     out: Path,
-    valid: int,
-    test: int,
-    seed: int = 0,
+    valid: CountOrZero,
+    test: CountOrZero,
+    seed: Seed = 0,
     columns: Columns = AS_NAMED,
     filter: Filter = NO_FILTER,
-    skip_faults: int = 0,
+    skip_faults: CountOrZero = 0,
 ) -> None:
     """Write OUT/train.json, valid.json and test.json of any sources; no question is in two of them.
 
@@ -238,7 +241,7 @@ def check_data(
     columns: Columns = AS_NAMED,
     recipe: str | None = None,
     tokenizer: str | None = None,
-    skip_faults: int = 0,
+    skip_faults: CountOrZero = 0,
 ) -> None:
     """Read sources whole, print statistics and every fault; exit 0 when sound, 2 when not.
 

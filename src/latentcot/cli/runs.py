@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentcot.cli.asking import answer_to_file, read_questions
-from latentcot.cli.verbs import TRUST, Verbs, positive, require_launcher
+from latentcot.cli.verbs import TRUST, Verbs, require_launcher
 from latentcot.config import RunConfig
 from latentcot.core import Example, UserError
 from latentcot.data.columns import AS_NAMED, Columns
 from latentcot.files import read_object, refuse_overwriting, write_whole
+from latentcot.ranges import Count, CountOrZero, PositiveOrZero, Seed, Share
 from latentcot.recipe import find
 
 
-def run_quickstart(seed: int = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
+def run_quickstart(seed: Seed = 0, run: Path = Path("runs/quickstart"), json: Path | None = None) -> None:
     """Train No-CoT, CoT and Coconut on a small task from scratch, and print their table.
 
     Args:
@@ -72,7 +73,7 @@ def run_train(run: Path, recipe: RunConfig) -> None:
         print(run / "best")
 
 
-def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dry_run: bool = False) -> None:
+def run_table(recipe: str, run: Path, only: str | None = None, jobs: Count = 1, dry_run: bool = False) -> None:
     """Train and evaluate rows x data sets x seeds, and write their table; the same command goes on where it stopped.
 
     Several such commands, on several machines too, may share RUN: each takes runs that nobody works on.
@@ -84,7 +85,6 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
         jobs: Runs at a time; several have a process of their own with one thread each.
         dry_run: Only measure an update and an answer of each kind of run, and print the time and disk that it takes.
     """
-    positive(jobs=jobs)
     from rich.console import Console
 
     from latentcot.table.build import FILE, build, is_table_file, require_folder, show, show_estimate
@@ -107,14 +107,14 @@ def run_table(recipe: str, run: Path, only: str | None = None, jobs: int = 1, dr
 def run_eval(
     checkpoint: Path,
     data: str | list[str],
-    thoughts: int | None = None,
-    batch_size: int = 64,
+    thoughts: CountOrZero | None = None,
+    batch_size: Count = 64,
     json: Path | None = None,
     predictions: Path | None = None,
-    limit: int | None = None,
+    limit: Count | None = None,
     precision: Literal["fp32", "bf16"] | None = None,
     columns: Columns = AS_NAMED,
-    skip_faults: int = 0,
+    skip_faults: CountOrZero = 0,
     trust_remote_code: bool = False,
 ) -> None:
     """Accuracy, tokens and time of a checkpoint on a data set, greedy, by the published rule.
@@ -134,7 +134,6 @@ def run_eval(
         skip_faults: Leave out and count at most so many faulty records; one more stops.
         trust_remote_code: Run code that comes with the model.
     """
-    positive(batch_size=batch_size, limit=limit)
     from latentcot.checkpoint import load
     from latentcot.data import records
     from latentcot.data.sources import file_name, origins
@@ -177,15 +176,15 @@ def run_generate(
     data: str | list[str] | None = None,
     out: Path | None = None,
     format: Literal["lines", "text", "jsonl"] = "lines",
-    thoughts: int | None = None,
-    max_new_tokens: int | None = None,
+    thoughts: CountOrZero | None = None,
+    max_new_tokens: Count | None = None,
     sample: bool = False,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
+    temperature: PositiveOrZero = 1.0,
+    top_p: Share = 1.0,
+    top_k: CountOrZero = 0,
+    seed: Seed = 0,
     stream: bool = False,
-    batch_size: int = 64,
+    batch_size: Count = 64,
     columns: Columns = AS_NAMED,
     trust_remote_code: bool = False,
 ) -> None:
@@ -211,7 +210,6 @@ def run_generate(
         columns: Where a source of your own has its question.
         trust_remote_code: Run code that comes with the model.
     """
-    positive(max_new_tokens=max_new_tokens, batch_size=batch_size)
     if sample and temperature <= 0:
         raise UserError(f"--temperature is {temperature}: give a positive number, or leave --sample out")
     if stream and out is not None:
@@ -244,7 +242,7 @@ def run_report(
     run: Path,
     out: Path | None = None,
     data: str | list[str] | None = None,
-    limit: int = 200,
+    limit: Count = 200,
     trust_remote_code: bool = False,
 ) -> None:
     """Write one self-contained HTML page on a run: configuration, curves, results, figures, answers.
@@ -256,7 +254,6 @@ def run_report(
         limit: Use only the first so many records.
         trust_remote_code: Run code that comes with the model.
     """
-    positive(limit=limit)
     from latentcot.report.run import report
 
     print(report(run, run / "report.html" if out is None else out, data, limit, trust_remote_code))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.util
 import socket
 from pathlib import Path
+from typing import Annotated
 
 from latentcot.cli.verbs import TRUST, Verbs
 from latentcot.core import UserError
 from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.ranges import Range
 
 
 def run_ui(
     checkpoint: Path,
     compare: Path | None = None,
     data: str | list[str] | None = None,
-    port: int = 7860,
+    port: Annotated[int, Range(1, 65535)] = 7860,
     host: str = "127.0.0.1",
     columns: Columns = AS_NAMED,
     trust_remote_code: bool = False,
@@ -46,8 +48,6 @@ def run_ui(
 
 def _require_free(host: str, port: int) -> None:
     """UserError unless the page can listen there."""
-    if not 1 <= port <= 65535:
-        raise UserError(f"--port is {port}: give 1 to 65535")
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the page's own server does.

@@ -26,13 +26,6 @@ TRUST: dict[str, dict[str, Any]] = {
 """The switch of every verb that loads a checkpoint: leave to run code is given anew each time, never stored."""
 
 
-def positive(**values: int | None) -> None:
-    """UserError for a flag that is given as less than 1."""
-    for name, value in values.items():
-        if value is not None and value < 1:
-            raise UserError(f"--{name} is {value}: give 1 or more")
-
-
 def require_launcher() -> None:
     """UserError if this is one of several processes that a cluster's starter began without joining them, or if they
     were joined in a way in which thoughts are not trained."""

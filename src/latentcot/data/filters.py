@@ -7,25 +7,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from latentcot.core import Example, UserError
+from latentcot.ranges import CountOrZero, require_ranges
 
 
 @dataclass(frozen=True)
 class Filter:
     """Limits, each of them included; without any, all records are kept."""
 
-    min_steps: int | None = None
+    min_steps: CountOrZero | None = None
     """Fewest steps of a record that is kept."""
-    max_steps: int | None = None
+    max_steps: CountOrZero | None = None
     """Most steps."""
-    min_words: int | None = None
+    min_words: CountOrZero | None = None
     """Fewest words of question, steps and answer together."""
-    max_words: int | None = None
+    max_words: CountOrZero | None = None
     """Most words."""
 
     def __post_init__(self) -> None:
-        for name, limit in self.limits().items():
-            if limit < 0:
-                raise UserError(f"filter.{name} is {limit}: give 0 or more")
+        require_ranges(Filter, vars(self), "filter.")
         for what in ("steps", "words"):
             low, high = self.limits().get(f"min_{what}"), self.limits().get(f"max_{what}")
             if low is not None and high is not None and low > high:

@@ -23,3 +23,6 @@ __all__ = [
     "WithoutCurriculum",
     "WithoutThought",
 ]
+
+ROWS = [name for name in __all__ if name != "Method"]
+"""The class names of the package's own rows."""

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from latentcot.core import EVERY_STEP, Frame, Stage, UserError
+from latentcot.core import EVERY_STEP, Frame, Stage
 from latentcot.curriculum import Curriculum, fill
 from latentcot.methods.base import Method
+from latentcot.ranges import Count, PositiveOrZero, require_ranges
 from latentcot.tokens import Markers
 
 
@@ -12,15 +13,13 @@ from latentcot.tokens import Markers
 class ICoT(Method):
     """Each epoch removes some more tokens from the front of the chain, and nothing takes their place."""
 
-    tokens_per_epoch: int = 8
+    tokens_per_epoch: Count = 8
     """Tokens removed in each epoch more than in the one before (Delta in Deng et al., section 3)."""
-    smoothing: float = 4.0
+    smoothing: PositiveOrZero = 4.0
     """Removal smoothing: o tokens more are removed with probability proportional to exp(-smoothing * o)."""
 
     def __post_init__(self) -> None:
-        for field, least in {"tokens_per_epoch": 1, "smoothing": 0}.items():
-            if getattr(self, field) < least:
-                raise UserError(f"method.{field} is {getattr(self, field)}: give {least} or more")
+        require_ranges(ICoT, vars(self), "method.")
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from latentcot.data.columns import AS_NAMED, Columns
+from latentcot.ranges import Count, CountOrZero, require_ranges
 
 Need = Literal["graph", "choices"]
 """What an analysis needs of every example: a graph, or candidates from a graph or from the record."""
@@ -22,13 +23,16 @@ class Inputs:
     """A source or a list of them: a file, a pattern, a set such as svamp, owner/name on the hub."""
     out: Path
     """Folder to write the figure (PNG and SVG) and its numbers (CSV and JSON) to; files that are there stay."""
-    thoughts: int | None = None
+    thoughts: CountOrZero | None = None
     """Most thoughts to give (default: the checkpoint's own number)."""
-    limit: int | None = None
+    limit: Count | None = None
     """Use only the first so many records."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Questions, or candidates, computed at once."""
     columns: Columns = AS_NAMED
     """Where a source of your own has its question, steps and answer."""
     trust_remote_code: bool = False
     """Run the code that comes with the checkpoint's model."""
+
+    def __post_init__(self) -> None:
+        require_ranges(Inputs, vars(self), "--")

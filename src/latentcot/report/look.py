@@ -51,10 +51,6 @@ def _write(out: Path, finding: Finding, context: Mapping[str, Any]) -> None:
 
 
 def _subject(inputs: Inputs, need: Need | None) -> Subject:
-    for option in ("limit", "batch_size"):
-        value = getattr(inputs, option)
-        if value is not None and value < 1:
-            raise UserError(f"--{option} is {value}: give 1 or more")
     examples = records.take_first(records.stream(inputs.data, inputs.columns), inputs.limit)
     checkpoint = load(inputs.checkpoint, trust_remote_code=inputs.trust_remote_code)
     if checkpoint.frame.slot is Slot.NONE:

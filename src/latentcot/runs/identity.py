@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentcot.config import RunConfig, flat, to_mapping
+from latentcot.curriculum import name_reset
 
 WITHOUT_EFFECT = (
     "train.micro_batch",
@@ -17,7 +18,10 @@ WITHOUT_EFFECT = (
 )
 """Options that change no update: speed, memory, and what is written beside."""
 
-HASHED = ("data.train", "data.valid", "data.train_limit", "data.valid_limit", "data.columns", "data.filter")
+HASHED = (
+    "data.train", "data.valid", "data.train_limit", "data.valid_limit", "data.columns", "data.filter",
+    "data.skip_faults",
+)  # fmt: skip
 """Options that say which examples are read, and how: the hashes of the examples stand for them."""
 
 
@@ -40,6 +44,8 @@ def _is_without_effect(key: str) -> bool:
 
 
 def _is_same(key: str, old: Any, new: Any) -> bool:
+    if key == "curriculum.reset_optimizer":
+        return bool(name_reset(old) == name_reset(new))  # Runs of earlier versions say true or false.
     if key == "model.base" and isinstance(old, str) and isinstance(new, str) and Path(new).is_dir():
         return Path(old).resolve() == Path(new).resolve()
     return bool(old == new)

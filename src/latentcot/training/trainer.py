@@ -297,12 +297,12 @@ class Clock(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Move to the epoch's stage, and reset the optimizer where the stage changes."""
+        """Move to the epoch's stage, and reset the optimizer where the curriculum says."""
         epoch, within = divmod(state.global_step, self._updates_per_epoch(args, state))
         self.dataset.move(epoch, self._stage_at(epoch, state))
-        changed = epoch > 0 and self._stage_at(epoch - 1, state) != self.dataset.stage
+        changes = epoch > 0 and self._stage_at(epoch - 1, state) != self.dataset.stage
         # A run that resumes inside the epoch has reset the optimizer already.
-        if changed and within == 0 and self.dataset.curriculum.reset_optimizer:
+        if within == 0 and self.dataset.curriculum.resets(epoch, changes):
             kwargs["optimizer"].state.clear()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
