@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # It counts columns, padding and all; no row gets past the model's last position here.
 logging.getLogger("transformers.generation.stopping_criteria").setLevel(logging.ERROR)
 
-SAMPLING_OPTIONS = {
+SAMPLING_OPTIONS: dict[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda value: 0 < value < float("inf"), "more than 0"),
     "top_k": (lambda value: value >= 0, "0, which is all tokens, or more"),
     "top_p": (lambda value: 0 < value <= 1, "more than 0, at most 1"),

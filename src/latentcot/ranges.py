@@ -84,6 +84,7 @@ def require_ranges(owner: type | Callable[..., Any], values: Mapping[str, Any], 
         abstract = Integral if number.kind is int else Real
         if isinstance(value, bool) or not isinstance(value, abstract):
             raise UserError(f"{prefix}{name} is {value!r}: give a {'whole ' if number.kind is int else ''}number")
-        if value not in number.range:
+        amount: Any = value
+        if amount not in number.range:
             left_out = ", or leave it out" if number.optional else ""
-            raise UserError(f"{prefix}{name} is {value}: give {number.range.mend(value)}{left_out}")
+            raise UserError(f"{prefix}{name} is {amount}: give {number.range.mend(amount)}{left_out}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
+from typing import Any
 
 from latentcot.methods.base import Method
 
@@ -29,9 +30,9 @@ def trace_method(path: str, seen: tuple[str, ...] = ()) -> list[str]:
 
 def loaded_methods() -> list[str]:
     """Return the dotted names of all rows in memory, where they are defined and in the packages around, and modules."""
-    kinds: list[type] = [Method]
+    kinds: list[type[Any]] = [Method]
     for kind in kinds:
-        kinds += [each for each in kind.__subclasses__() if each not in kinds]
+        kinds += [subclass for subclass in kind.__subclasses__() if subclass not in kinds]
     modules = {kind.__module__ for kind in kinds}
     places = [(kind.__module__.split("."), kind.__name__) for kind in kinds]
     return [
@@ -58,7 +59,7 @@ def _origins(module: str) -> dict[str, list[str]]:
                 root = alias.name.partition(".")[0]
                 origins[alias.asname or root] = [alias.name if alias.asname else root]
         elif isinstance(node, ast.ImportFrom):
-            source = resolve_name("." * node.level + (node.module or ""), spec and spec.parent)
+            source = resolve_name("." * node.level + (node.module or ""), spec.parent if spec else None)
             stars += [source for alias in node.names if alias.name == "*"]
             origins |= {alias.asname or alias.name: [f"{source}.{alias.name}"] for alias in node.names}
     return origins
