@@ -282,16 +282,15 @@ def _parts(batch: Batch, plan: BatchPlan) -> list[Tensor]:
 def _run_parts(model: nn.Module, batch: Batch, parts: list[Tensor]) -> Trace:
     """`think` of each part, put together as one trace: no idle columns, at the price of more passes."""
     total, columns = int(batch.thoughts.max()), batch.rest.shape[1]
-    logits, states, said = [], [], []
+    back, traces = torch.cat(parts).argsort(), []
     for rows in parts:
         part = _without_padding(batch.take(rows))
-        trace = think(model, part)
-        logits.append(functional.pad(trace.logits, (0, 0, 0, columns - part.rest.shape[1])))
-        for traces, one in ((states, trace.states), (said, trace.said)):
-            held = one[:, :1].repeat(1, total - int(part.thoughts[0]), 1)
-            traces.append(torch.cat([held, one], dim=1))
-    back = torch.cat(parts).argsort()
-    return Trace(torch.cat(logits)[back], torch.cat(states)[back], torch.cat(said)[back])
+        trace, idle = think(model, part), total - int(part.thoughts[0])
+        logits = functional.pad(trace.logits, (0, 0, 0, columns - part.rest.shape[1]))
+        # An idle column holds the state of the one before it, and so what the head makes of that.
+        states, said = (torch.cat([one[:, :1].repeat(1, idle, 1), one], dim=1) for one in (trace.states, trace.said))
+        traces.append((logits, states, said))
+    return Trace(*(torch.cat(kind)[back] for kind in zip(*traces, strict=True)))
 
 
 def _without_padding(batch: Batch) -> Batch:
