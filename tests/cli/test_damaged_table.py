@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from latentcot.cli import main
+from latentcot.table.build import _yaml
 from latentcot.table.cells import hashes, plan
 from latentcot.table.recipe import read_table
 from tests.unit.run_folders import TEST, write_records
@@ -36,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         found = hashes(cell)
         write_records(cell.run, cell.config, {name: found[name] for name in ("train", "valid")})
         (cell.run / "test.json").write_text(json.dumps({**TEST, "row": cell.row, "sha256": found}))
-    Path("run/table.yaml").write_text("")
+    Path("run/table.yaml").write_text(_yaml(read_table("table.yaml")))
     return Path("run/chains/cot/seed-0")
 
 

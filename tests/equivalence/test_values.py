@@ -10,6 +10,7 @@ from latentcot.analysis.values import candidate_values
 from latentcot.checkpoint import Checkpoint
 from latentcot.core import Example, Frame, Slot, UserError
 from latentcot.data.choices import choices
+from latentcot.think import batch_plan
 from tests.conftest import checkpoint, tiny_model
 from tests.equivalence import naive
 
@@ -75,6 +76,7 @@ def test_only_the_numbers_asked_for_come_back_and_are_the_same() -> None:
 
 def test_a_question_is_computed_once() -> None:
     thinker = checkpoint(tiny_model("gpt2"))
+    batch_plan(thinker.model)  # Its probe takes passes that are none of the question's.
     columns: list[tuple[int, int]] = []
     thinker.model.transformer.h[0].register_forward_hook(lambda _, args, __: columns.append(tuple(args[0].shape[:2])))
     candidate_values(thinker, EXAMPLES[:1], range(3))

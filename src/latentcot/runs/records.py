@@ -18,7 +18,7 @@ Shape = type | UnionType | Mapping[str, Any] | list[Any]
 """A type, a union of types, an object's keys with their shapes (`key?` may be missing), or a list of one shape."""
 
 NUMBER = int | float
-SOURCE = str | list | None
+SOURCE: Any = str | list | None
 
 WORDS: Mapping[type | UnionType, str] = {
     dict: "an object", list: "a list", str: "a text", int: "a whole number", NUMBER: "a number",

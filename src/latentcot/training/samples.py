@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +180,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _write(entry: Path, arrays: Arrays) -> None:
+def _write(entry: Path, arrays: Sequence[NDArray[Any]]) -> None:
     """Write an entry, in the place of a damaged one; OSError or UserError if it cannot be written.
 
     It appears whole or not at all, also after a loss of power, and when several processes prepare the same data.
