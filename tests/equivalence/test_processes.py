@@ -118,8 +118,8 @@ def test_two_processes_are_one(kind: str, data: DataConfig, tmp_path: Path) -> N
         one = tmp_path / f"one-{name}"
         with watched(one):
             train(settings[name], one)
-        # Muon makes its updates orthogonal in bf16, which rounds far more coarsely.
-        assert_same(one, tmp_path / name, tolerance=1e-3 if name == "muon" else 1e-5)
+        # Muon makes its updates orthogonal in bf16, which rounds far more coarsely, and otherwise on every kind of CPU.
+        assert_same(one, tmp_path / name, tolerance=5e-3 if name == "muon" else 1e-5)
         found = answers(tmp_path / name, [0, 1])
         assert [[question for question, _ in validation] for validation in found] == [valid] * 3
         assert found == answers(one, [0])

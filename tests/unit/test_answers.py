@@ -148,7 +148,7 @@ def test_metrics_are_means_over_the_examples() -> None:
     predictions = [Prediction("### 1000", 4, 2), Prediction("### 3", 6, 2)]
     evaluation = Evaluation([TEN, TEN], predictions, seconds=3.0)
     assert evaluation.metrics() == {
-        "n": 2, "accuracy": 0.5, "tokens": 5.0, "thoughts": 2.0, "seconds_per_example": 1.5,
+        "n": 2, "accuracy": 0.5, "tokens": 5.0, "thoughts": 2.0, "seconds_per_example": 1.5, "precision": "fp32",
         "accuracy_number": 0.5, "n_number": 2,
     }  # fmt: skip
     assert [record["correct"] for record in evaluation.records()] == [True, False]
