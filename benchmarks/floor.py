@@ -21,7 +21,7 @@ from latentcot.bench.floor import (
     unread,
 )
 from latentcot.bench.models import VOCABULARY
-from latentcot.cli.verbs import positive
+from latentcot.ranges import Count, require_ranges
 
 FP32 = 4
 """Bytes of a number."""
@@ -34,7 +34,7 @@ def gpt2(layers: int, width: int, vocabulary: int) -> Shape:
 
 
 def floor(
-    batch: int = 8, prompt: int = 384, thoughts: int = 6, target: int = 12, layers: int = 12, width: int = 768
+    batch: int = 8, prompt: int = 384, thoughts: Count = 6, target: int = 12, layers: int = 12, width: int = 768
 ) -> None:
     """Print the floor of an update.
 
@@ -46,7 +46,7 @@ def floor(
         layers: Of the model.
         width: Its hidden size.
     """
-    positive(thoughts=thoughts)
+    require_ranges(floor, {"thoughts": thoughts}, "--")
     print("\n".join(lines(gpt2(layers, width, VOCABULARY), Sizes(batch, prompt, thoughts, target))))
 
 

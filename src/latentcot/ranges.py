@@ -81,8 +81,8 @@ def require_ranges(owner: type | Callable[..., Any], values: Mapping[str, Any], 
         value = values[name]
         if value is None and number.optional:
             continue
-        abstract = Integral if number.kind is int else Real
-        if isinstance(value, bool) or not isinstance(value, abstract):
+        fits = isinstance(value, Integral if number.kind is int else Real)
+        if isinstance(value, bool) or not fits:
             raise UserError(f"{prefix}{name} is {value!r}: give a {'whole ' if number.kind is int else ''}number")
         amount: Any = value
         if amount not in number.range:

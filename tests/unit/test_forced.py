@@ -90,8 +90,10 @@ def test_the_drawn_case_marks_lines_that_are_no_fact() -> None:
 def write_run(folder: Path, row: str, per_step: int, accuracy: float, thoughts: float) -> Path:
     folder.mkdir()
     best = {"accuracy": accuracy, "tokens": 2 + thoughts, "thoughts": thoughts} if accuracy else {}
-    (folder / "result.json").write_text(json.dumps({"row": row, "seed": 3, "best": best}))
-    (folder / "config.yaml").write_text(yaml.safe_dump({"curriculum": {"thoughts_per_step": per_step}}))
+    result = {"row": row, "seed": 3, "updates": 9, "parameters": 5, "seconds": 1.0, "stages": [], "best": best}
+    (folder / "result.json").write_text(json.dumps(result))
+    config = {"curriculum": {"thoughts_per_step": per_step}, "data": {"valid": None}, "sha256": {}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
@@ -113,13 +115,13 @@ def test_finished_runs_are_read_and_drawn(tmp_path: Path) -> None:
 
 
 def test_runs_that_are_not_finished_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no finished run there"):
+    with pytest.raises(UserError, match="give the folder of a finished run"):
         finished([tmp_path])
     with pytest.raises(UserError, match="no validated checkpoint"):
         finished([write_run(tmp_path / "a", "cot", 1, 0, 0)])
     (tmp_path / "a" / "result.json").write_text("{")
-    with pytest.raises(UserError, match=r"result\.json: cannot be read"):
+    with pytest.raises(UserError, match=r"result\.json: is damaged"):
         finished([tmp_path / "a"])
     (tmp_path / "a" / "result.json").write_text("[]")
-    with pytest.raises(UserError, match="holds no mapping"):
+    with pytest.raises(UserError, match="holds list and not an object"):
         finished([tmp_path / "a"])

@@ -17,7 +17,8 @@ from latentcot.files import refuse_existing
 from latentcot.ranges import Count, CountOrZero, Range, Seed
 from latentcot.recipe import load_config
 
-Nodes = Annotated[int, Range(1, 1000)]
+Nodes = Annotated[int, Range(1, 200)]
+"""The names of concepts run out well before so many nodes have one each."""
 
 
 def make_prosqa(

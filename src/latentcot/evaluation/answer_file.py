@@ -103,8 +103,8 @@ class AnswerFile:
         kept = (0, 0)
         with path.open("rb") as file:
             for line in file:
-                if done == len(self.questions):
-                    return None
+                if done == len(self.questions):  # Nothing but zeros may follow.
+                    return None if line.strip(b"\0") else kept
                 head = self._head(self.questions[done])
                 if not line.endswith(b"\n"):
                     torn = line.rstrip(b"\0")
