@@ -64,6 +64,7 @@ def require_block(block: Mapping[str, Any], file: Path) -> None:
         "thoughts": _is_count(block.get("thoughts")),
         "max_new_tokens": _is_count(block.get("max_new_tokens")) and block["max_new_tokens"] > 0,
         "named_steps": isinstance(block.get("named_steps", False), bool),  # Checkpoints of before do not say.
+        "precision": block.get("precision", "fp32") in ("fp32", "bf16"),
         "frame.slot": frame.get("slot") in list(Slot),
         "frame.open": _are_counts(frame.get("open")),
         "frame.close": _are_counts(frame.get("close")),

@@ -21,6 +21,7 @@ from latentcot.config import DataConfig, ModelConfig, RunConfig, Scratch, TrainC
 from latentcot.core import UserError
 from latentcot.curriculum import Curriculum
 from latentcot.data import chains, records
+from latentcot.files import read_object
 from latentcot.runs.claims import claim
 from latentcot.runs.folder import RunFolder
 from latentcot.runs.manifest import MANIFEST
@@ -345,8 +346,8 @@ def test_a_damaged_file_of_the_run_is_named(
         return
     with claim(run) as folder.claim:
         if name == "result.json":
-            with pytest.raises(UserError, match=r"result\.json: .*remove it"):
-                folder.read_result()
+            with pytest.raises(UserError, match=r"result\.json: .*remove"):
+                folder.finished({**read_object(folder.config, "")})
         elif content != b"{}":
             with pytest.raises(UserError, match=r"environment\.json: .*remove it"):
                 folder.record_environment({"threads": 1}, 3)

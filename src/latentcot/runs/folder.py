@@ -31,14 +31,13 @@ from latentcot.files import draft_path, read_object, replace_folder, write_whole
 from latentcot.runs.claims import Claim, claim, describe_owner, is_claim_file, is_doubtful
 from latentcot.runs.identity import find_difference
 from latentcot.runs.manifest import find_damage_to_resume, write_manifest
+from latentcot.runs.records import read_result
 
 KEPT = 2
 """Checkpoints to resume from that are kept: should the newest be damaged, there is another."""
 
 _NAME = r"(?:config\.yaml|environment\.json|log\.jsonl|result\.json|best|stage-\d+|checkpoint-\d+)"
 _DRAFT = re.compile(rf"\.{_NAME}\.(?:\d+(?:-[0-9a-f]+)?|[0-9a-f]+)\.tmp|{_NAME}\.partial")
-_RESULT: dict[str, Any] = {"row": str, "updates": int, "seconds": (int, float), "stages": list, "best": dict}
-"""Fields of a result, with their types."""
 
 
 class RunFolder:
@@ -95,16 +94,7 @@ class RunFolder:
         held = self.read_config()
         if held is None or not self.result.is_file() or self.fewer_epochs(held, wanted):
             return None
-        return self.read_result()
-
-    def read_result(self) -> dict[str, Any]:
-        """Return the result; UserError if it is missing or damaged."""
-        hint = "restore it from a copy, or remove it, and the same train command writes it again"
-        result = read_object(self.result, hint)
-        for name, kind in _RESULT.items():
-            if not isinstance(result.get(name), kind):
-                raise UserError(f"{self.result}: its {name} is missing or damaged: {hint}")
-        return result
+        return read_result(self.path)
 
     @contextmanager
     def lock(self) -> Iterator[Claim]:
