@@ -118,6 +118,7 @@ def test_a_whole_table(whole: Path) -> None:
             assert run["sha256"] == hashes
             assert run["code"].startswith("0.1.0")
             assert run["n"] == 6
+            assert run["threads"] == [1]
             assert run["right"] == run["accuracy"] * 6
             assert [stage["stage"] for stage in run["stages"]] == ([0, 1] if entry["row"] == "coconut" else [0])
             assert run["thoughts"] == (1 if entry["row"] == "coconut" else 0)
