@@ -32,7 +32,7 @@ from latentcot.bench.floor import (
 from latentcot.bench.models import shape_of
 from latentcot.core import UserError
 from latentcot.speed.cache import cache_argument
-from latentcot.think import target_loss, think
+from latentcot.think import batch_plan, target_loss, think
 from tests.conftest import VOCABULARY, tiny_model
 
 SIZES = Sizes(batch=2, prompt=10, thoughts=3, target=4)
@@ -51,6 +51,7 @@ def counted(work: Callable[[], object]) -> dict[str, int]:
 def passes_of(model: PreTrainedModel, work: Callable[[], object]) -> list[Pass]:
     """The forward passes that the work makes."""
     made: list[Pass] = []
+    batch_plan(model)  # Finding it takes passes of its own.
 
     def note(_: object, __: object, inputs: dict[str, object], output: object) -> None:
         fed, cache = inputs.get("input_ids"), inputs.get(cache_argument(type(model).forward))
