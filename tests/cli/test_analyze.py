@@ -270,7 +270,7 @@ def test_a_report_on_a_row_without_thoughts_or_without_its_questions(
     assert "is no longer what the run was validated on" in (tmp_path / "changed.html").read_text()
     assert "the validation set is gone" in (tmp_path / "gone.html").read_text()
     assert (tmp_path / "gone.html").read_text().count("<svg") == 1
-    assert "no finished run there" in refused(capsys, "report", tmp_path)
+    assert "give the folder of a run" in refused(capsys, "report", tmp_path)
     assert "ends in .html" in refused(capsys, "report", run, "--out", tmp_path / "page")
 
 

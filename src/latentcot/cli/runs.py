@@ -152,9 +152,9 @@ def run_eval(
             predictions, "--predictions", "predictions for this data", lambda file: holds_predictions(file, examples),
             [*inputs, written],
         )  # fmt: skip
-    trained_on = _count_trained_on(checkpoint, examples)
     loaded = load(checkpoint, trust_remote_code=trust_remote_code)
     loaded.precision = precision or loaded.precision
+    trained_on = _count_trained_on(checkpoint, examples)
     result = evaluate(loaded, examples, thoughts=thoughts, batch_size=batch_size)
     metrics = {
         "row": loaded.row, **result.metrics(), "data": data, "sha256": digest, "trained_on": trained_on,
