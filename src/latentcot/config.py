@@ -106,7 +106,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The optimizer and the loop. Defaults are the paper's."""
+    """The optimizer and the loop. Defaults are the paper's, but for group_by_length."""
 
     lr: Positive = 1e-4
     weight_decay: PositiveOrZero = 0.01

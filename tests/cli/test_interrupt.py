@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 from latentcot.data import chains, records
+from latentcot.runs.folder import RunFolder
+from latentcot.training.run import where_it_goes_on
 
-LINES = 3
+LINES = 2
 """Log lines after which Ctrl-C is pressed."""
 
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
-    """An epoch is 400 updates, after which the first checkpoint would be written."""
-    records.write(tmp_path / "train.json", chains.make_splits({"train": 400}, 0, hops=2)["train"])
+    """An epoch is 80 updates, after which the first checkpoint would be written."""
+    records.write(tmp_path / "train.json", chains.make_splits({"train": 80}, 0, hops=2)["train"])
     scratch = {"architecture": "llama", "layers": 1, "heads": 2, "width": 16, "positions": 48}
     options = [word for name, value in scratch.items() for word in (f"--model.scratch.{name}", str(value))]
     curriculum = ["--curriculum.stages", "1", "--curriculum.epochs_first", "2", "--curriculum.epochs_per_stage", "2"]
@@ -45,16 +47,14 @@ def test_an_interrupted_run_goes_on_from_the_update_that_it_says(words: list[str
     assert code == 130, error
     (checkpoint,) = (tmp_path / "run" / "resume").iterdir()
     update = int(checkpoint.name.removeprefix("checkpoint-"))
-    assert 300 <= update < 1600  # Log lines are 100 updates apart.
+    assert 40 <= update < 320  # Log lines are 20 updates apart.
     assert error.splitlines()[-1] == f"latentcot: error: interrupted; the same command goes on after update {update}"
     assert "Traceback" not in error
 
 
-def test_where_a_run_goes_on_without_a_checkpoint(tmp_path: Path) -> None:
-    from latentcot.training.run import where_it_goes_on
-
+def test_where_a_run_goes_on_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert where_it_goes_on(tmp_path) == "no checkpoint was written yet: the same command begins anew"
-    for update in (40, 100):
-        (tmp_path / "resume" / f"checkpoint-{update}").mkdir(parents=True)
-        (tmp_path / "resume" / f"checkpoint-{update}" / "trainer_state.json").touch()
-    assert where_it_goes_on(tmp_path) == "the same command goes on after update 100"
+    monkeypatch.setattr(RunFolder, "last_checkpoint", lambda self: self.resume / "checkpoint-40")
+    assert where_it_goes_on(tmp_path) == "the same command goes on after update 40"
+    (tmp_path / "result.json").write_text("{}")
+    assert where_it_goes_on(tmp_path) == "the run was finished"

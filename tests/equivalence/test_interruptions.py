@@ -20,6 +20,9 @@ from latentcot.training.progress import Progress
 from latentcot.training.run import train
 
 EVENTS = ("train_begin", "epoch_begin", "step_begin", "step_end", "log", "evaluate", "save", "epoch_end", "train_end")
+CLAIM = ".claim-*"
+"""The lock, which a process that was killed does not hold; here it lives on."""
+
 TIMES = {"seconds", "eval_seconds_per_example", "seconds_per_example", "waiting"}
 
 CURRICULUM = Curriculum(stages=1, thoughts_per_step=2, epochs_first=1, epochs_per_stage=1, epochs=2)
@@ -124,10 +127,15 @@ def test_a_cut_at_any_point_changes_nothing(
     copies: dict[frozenset[Any], Path] = {}
 
     def copy() -> None:
-        if run.is_dir():
-            files = frozenset((file.relative_to(run), file.read_bytes()) for file in run.rglob("*") if file.is_file())
-            if files not in copies:
-                copies[files] = Path(shutil.copytree(run, tmp_path / str(len(copies))))
+        names = [
+            file for file in run.rglob("*") if file.is_file() and not file.match(CLAIM) and file.name != "log.jsonl"
+        ]
+        files = frozenset((file.relative_to(run), file.read_bytes()) for file in names)
+        if files not in copies:
+            copies[files] = tmp_path / str(len(copies))
+            shutil.copytree(run, copies[files], ignore=shutil.ignore_patterns(CLAIM))
+        elif (run / "log.jsonl").exists():  # The same but for the log, which is ahead of the checkpoint.
+            shutil.copy(run / "log.jsonl", copies[files])
 
     points.at = copy
     train(config, run)

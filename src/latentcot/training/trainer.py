@@ -118,9 +118,8 @@ class ThoughtTrainer(Trainer):  # type: ignore[misc]
         began = time.perf_counter()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.dataset.fed.waited += time.perf_counter() - began
-        self.losses.settle(
-            self.accelerator
-        )  # Now that the batches are made, the device has had time to finish the update before.
+        # Now that the batches are made, the device has had time to finish the update before.
+        self.losses.settle(self.accelerator)
         if self.accelerator.gradient_state.end_of_dataloader:
             rank, world = self.accelerator.process_index, self.accelerator.num_processes
             forget_repeats(batches[-1], len(self.dataset), self.args.per_device_train_batch_size, rank, world)
