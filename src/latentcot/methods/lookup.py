@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
-from typing import Any
 
 from latentcot.methods.base import Method
 
@@ -30,11 +29,7 @@ def trace_method(path: str, seen: tuple[str, ...] = ()) -> list[str]:
 
 def loaded_methods() -> list[str]:
     """Return the dotted names of all rows in memory, where they are defined and in the packages around, and modules."""
-<<<<<<< HEAD
-    kinds: list[type[Any]] = [Method]
-=======
     kinds = Method.__subclasses__()
->>>>>>> 5ffd440 (Benchmarks state the range of thoughts; graphs of ProsQA have 200 nodes at most)
     for kind in kinds:
         kinds += [subclass for subclass in kind.__subclasses__() if subclass not in kinds]
     modules = {kind.__module__ for kind in kinds}
@@ -65,11 +60,7 @@ def _origins(module: str) -> dict[str, list[str]]:
                 root = alias.name.partition(".")[0]
                 origins[alias.asname or root] = [alias.name if alias.asname else root]
         elif isinstance(node, ast.ImportFrom):
-<<<<<<< HEAD
-            source = resolve_name("." * node.level + (node.module or ""), spec.parent if spec else None)
-=======
             source = resolve_name("." * node.level + (node.module or ""), spec.parent)
->>>>>>> 5ffd440 (Benchmarks state the range of thoughts; graphs of ProsQA have 200 nodes at most)
             stars += [source for alias in node.names if alias.name == "*"]
             origins |= {alias.asname or alias.name: [f"{source}.{alias.name}"] for alias in node.names}
     return origins
