@@ -31,7 +31,9 @@ def logged(run: Path) -> list[dict[str, Any]]:
 
 def saved(run: Path) -> dict[Path, bytes]:
     """All that a run could go on from, or be evaluated with."""
-    return {file: file.read_bytes() for file in run.rglob("*") if file.is_file() and file.name != "log.jsonl"}
+    files = [file for file in run.rglob("*") if file.is_file() and file.name != "log.jsonl"]
+    # The lock is there while the run goes on.
+    return {file: file.read_bytes() for file in files if not file.name.startswith(".claim")}
 
 
 @pytest.mark.parametrize("name", SETTINGS)

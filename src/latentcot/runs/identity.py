@@ -25,6 +25,9 @@ HASHED = (
 """Options that say which examples are read, and how: the hashes of the examples stand for them."""
 
 
+RESET = "curriculum.reset_optimizer"
+
+
 def find_difference(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """Return the first option in which a run as recorded differs from the wanted one, with both values; None if none.
 
@@ -33,6 +36,7 @@ def find_difference(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple
     """
     recorded = flat(held)
     old, new = {**flat(to_mapping(RunConfig())), **recorded}, flat(wanted)
+    old[RESET] = name_reset(old[RESET])  # Runs of earlier versions say true or false.
     for key in sorted(new.keys() | recorded.keys(), key=str):
         if not _is_without_effect(str(key)) and not _is_same(key, old.get(key), new.get(key)):
             return key, old.get(key), new.get(key)
@@ -44,8 +48,6 @@ def _is_without_effect(key: str) -> bool:
 
 
 def _is_same(key: str, old: Any, new: Any) -> bool:
-    if key == "curriculum.reset_optimizer":
-        return bool(name_reset(old) == name_reset(new))  # Runs of earlier versions say true or false.
     if key == "model.base" and isinstance(old, str) and isinstance(new, str) and Path(new).is_dir():
         return Path(old).resolve() == Path(new).resolve()
     return bool(old == new)
