@@ -3,6 +3,8 @@
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from latentcot.architecture import Together
@@ -90,6 +92,12 @@ PLANS: dict[str, Together] = {
     **dict.fromkeys(["bloom", "trocr"], Together.SAME_SHAPE),
 }
 REFUSED = sorted(set(FIELDS) - set(PLANS))
+if Version(transformers.__version__) < Version("5.23"):
+    # The lowest version allowed masks and keeps the states of some in ways that the probe lets share less, or refuses.
+    PLANS |= dict.fromkeys(["ctrl", "qwen3_5_text", "qwen3_next"], Together.SAME_SHAPE)
+    REFUSED = sorted({*REFUSED, "lfm2", "lfm2_moe", "olmo_hybrid"})
+    # LFM3 is not there yet, and Llama 4's chunks leave padding behind candidates without a key in analyses.
+    PLANS = {name: together for name, together in PLANS.items() if name not in {*REFUSED, "lfm3", "llama4_text"}}
 
 
 def tiny(architecture: str, scale: float | None = 0.2) -> PreTrainedModel:
