@@ -163,7 +163,7 @@ def test_a_run_that_says_yes_or_no_to_optimizer_resets_goes_on(
     file = tmp_path / "run" / "config.yaml"
     file.write_text(file.read_text().replace(f"reset_optimizer: {new}", f"reset_optimizer: {old}"))
     assert train(settings, tmp_path / "run") == result
-    with pytest.raises(UserError, match=f"curriculum.reset_optimizer is .* there and '{other}' here"):
+    with pytest.raises(UserError, match=f"curriculum.reset_optimizer is '{new}' there and '{other}' here"):
         train(replace(settings, curriculum=replace(CURRICULUM, reset_optimizer=other)), tmp_path / "run")
 
 
